@@ -1,0 +1,69 @@
+# Everything happens in .venv; "make" alone lists the commands. Each rule leaves a
+# mark there, so nothing is installed twice until pyproject.toml changes.
+# Windows: CONTRIBUTING.md has the same commands without make.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+MARK := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TOX := $(BIN)/tox run --quiet -e
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types docs clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(MARK)-demo $(if $(filter mysql%,$(DATABASE_URL)),$(MARK)-mysqlclient)  ## run the example site, its worker included
+	@exec $(BIN)/python example_project/demo.py $(ARGS)
+
+test: $(MARK)-test $(MARK)-mysqlclient  ## test on SQLite, and on PostgreSQL and MariaDB if they answer
+	@$(BIN)/python tests/run.py $(ARGS)
+
+lint: $(MARK)-dev  ## check style, formatting and the layers
+	@$(TOX) lint
+
+format: $(MARK)-dev  ## format, and mend what can be mended
+	@$(TOX) format
+
+types: $(MARK)-dev  ## check types
+	@$(TOX) types
+
+docs: $(MARK)-dev  ## build the documentation into docs/_build/html
+	@$(TOX) docs
+
+clean:  ## remove .venv and everything made by these commands
+	rm -rf $(VENV) .tox .coverage .coverage.* .hypothesis .*_cache build dist docs/_build
+
+$(MARK)-venv:
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@# pip knows dependency groups from 25.1 on.
+	@$(PIP) install --upgrade "pip>=25.1"
+	@touch $@
+
+$(MARK)-test: pyproject.toml | $(MARK)-venv
+	@echo "Installing the package and what its tests need"
+	@$(PIP) install --editable ".[postgres]" --group test
+	@touch $@
+
+$(MARK)-demo: pyproject.toml | $(MARK)-venv
+	@echo "Installing the package and what the example needs"
+	@$(PIP) install --editable ".[postgres]" --group demo
+	@touch $@
+
+$(MARK)-dev: pyproject.toml | $(MARK)-venv
+	@echo "Installing tox"
+	@$(PIP) install --group dev
+	@touch $@
+
+# Compiled from source, which not every machine can do: without it the tests say that
+# MariaDB is left out. No mark then, so it is tried again the next time.
+$(MARK)-mysqlclient: | $(MARK)-venv
+	@echo "Installing mysqlclient"
+	@if $(PIP) install --editable ".[mysql]" >$(VENV)/mysqlclient.log 2>&1; \
+	then touch $@; \
+	else echo "mysqlclient cannot be built here (why: $(VENV)/mysqlclient.log)"; fi

@@ -1,0 +1,28 @@
+"""Background tasks for Django, with the project's own database as the queue."""
+
+from __future__ import annotations
+
+from django_bgtasks.context import TaskContext
+from django_bgtasks.exceptions import (
+    Cancel,
+    CancelRequested,
+    NotJSON,
+    Retry,
+    Snooze,
+    TimeLimitExceeded,
+)
+from django_bgtasks.retries import RetryPolicy
+from django_bgtasks.tasks import Task, background
+
+__all__ = [
+    "Cancel",
+    "CancelRequested",
+    "NotJSON",
+    "Retry",
+    "RetryPolicy",
+    "Snooze",
+    "Task",
+    "TaskContext",
+    "TimeLimitExceeded",
+    "background",
+]

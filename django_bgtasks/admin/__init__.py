@@ -1,0 +1,7 @@
+"""The pages of the admin. Importing this package registers them."""
+
+from django_bgtasks.admin.job import JobAdmin
+from django_bgtasks.admin.queue import QueueAdmin
+from django_bgtasks.admin.worker import WorkerAdmin
+
+__all__ = ["JobAdmin", "QueueAdmin", "WorkerAdmin"]

@@ -1,0 +1,108 @@
+"""How the admin shows a value. Whatever comes from a job is escaped here."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import date_format, number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+#: Where there is nothing to show. The list would make this of None, a page would not.
+NOTHING = "-"
+#: Characters of a job's JSON that a page shows; results have no limit of their own.
+JSON_LIMIT = 100_000
+
+
+def badge(kind: str, label: str) -> SafeString:
+    """A coloured word; its colour is in admin.css, by ``kind``."""
+    return format_html(
+        '<span class="bgtasks-badge bgtasks-{}">{}</span>', kind.lower(), label
+    )
+
+
+def moment(value: datetime | None) -> str:
+    """A time to the second, in the reader's time zone."""
+    return _time(value, "Y-m-d H:i:s")
+
+
+def recent_moment(value: datetime | None) -> str:
+    """The same in less space: today's without the date, others without the seconds."""
+    today = value is not None and _local(value).date() == _local(timezone.now()).date()
+    return _time(value, "H:i:s" if today else "Y-m-d H:i")
+
+
+def _time(value: datetime | None, style: str) -> str:
+    if value is None:
+        return NOTHING
+    local = _local(value)
+    return format_html(
+        '<time class="bgtasks-moment" datetime="{}" title="{}">{}</time>',
+        local.isoformat(),
+        date_format(local, "Y-m-d H:i:s"),
+        date_format(local, style),
+    )
+
+
+def _local(value: datetime) -> datetime:
+    return timezone.localtime(value) if timezone.is_aware(value) else value
+
+
+def duration(value: timedelta) -> str:
+    """A span of time in its two biggest units; below a minute with fractions."""
+    seconds = max(value.total_seconds(), 0)
+    minutes, hours, days = (int(seconds // size) for size in (60, 3600, 86400))
+    if days:
+        text = _("{days} d {hours} h")
+    elif hours:
+        text = _("{hours} h {minutes} min")
+    elif minutes:
+        text = _("{minutes} min {seconds} s")
+    else:
+        return _("{seconds} s").format(seconds=_few_digits(seconds))
+    return text.format(
+        days=days, hours=hours % 24, minutes=minutes % 60, seconds=int(seconds % 60)
+    )
+
+
+def _few_digits(seconds: float) -> str:
+    places = 3 if seconds < 1 else 1
+    return number_format(round(seconds, places), places, use_l10n=True)
+
+
+def one_line(text: str) -> SafeString:
+    """A text on one line, cut by the width there is; all of it when pointed at."""
+    return format_html(
+        '<span class="bgtasks-line" title="{}">{}</span>', text, " ".join(text.split())
+    )
+
+
+def pretty_json(value: Any) -> SafeString:
+    """A job's arguments or result, indented."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # JSON may hold lone surrogates, which no page can be encoded with.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) > JSON_LIMIT:
+        rest = _("… and {count} more characters").format(count=len(text) - JSON_LIMIT)
+        text = f"{text[:JSON_LIMIT]}\n{rest}"
+    return format_html('<pre class="bgtasks-code" tabindex="0">{}</pre>', text)
+
+
+def progress_bar(progress: dict[str, Any]) -> SafeString:
+    """What ``context.progress(done, total, message)`` reported last."""
+    done, total, message = (progress.get(k) for k in ("done", "total", "message"))
+    if not total:
+        return format_html("{} {}", done, message or "")
+    return format_html(
+        '<progress class="bgtasks-progress" value="{}" max="{}" aria-label="{}">'
+        "</progress> {} {}",
+        done,
+        total,
+        _("progress"),
+        _("{done} of {total}").format(done=done, total=total),
+        message or "",
+    )

@@ -1,0 +1,297 @@
+"""Jobs: the list, and the page of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_bgtasks.admin import steering
+from django_bgtasks.admin.display import (
+    NOTHING,
+    badge,
+    duration,
+    moment,
+    one_line,
+    pretty_json,
+    progress_bar,
+    recent_moment,
+)
+from django_bgtasks.admin.job_actions import JobActions
+from django_bgtasks.admin.job_list import (
+    CappedPaginator,
+    JobChangeList,
+    QueueFilter,
+    StatusFilter,
+    TaskFilter,
+    search_jobs,
+)
+from django_bgtasks.models import Job, Worker
+from django_bgtasks.models.job import Status
+from django_bgtasks.tasks import find_task
+
+#: Attempts that a job's page shows; each has a traceback of up to 20,000 characters.
+ATTEMPT_LIMIT = 50
+
+
+@admin.register(Job)
+class JobAdmin(JobActions):
+    """Jobs are looked at and steered here, never made or edited."""
+
+    list_display = (
+        "short_id",
+        # What one looks for first stays in sight on a narrow screen.
+        "status_badge",
+        "task",
+        "queue",
+        "attempts_so_far",
+        "timing",
+        "last_error",
+        "enqueued",
+        "started",
+        "priority",
+    )
+    list_filter = (StatusFilter, QueueFilter, TaskFilter)
+    # An id holds the time of its making, and is the only column with an index of all.
+    ordering = ("-id",)
+    sortable_by = ("short_id",)
+    search_fields = ("id",)
+    search_help_text = gettext_lazy(
+        "An id, the beginning of one, or the full name of a task."
+    )
+    list_per_page = 50
+    paginator = CappedPaginator
+    show_full_result_count = False
+    # "Show counts" would count the whole table, once for each choice.
+    show_facets = admin.ShowFacets.NEVER
+
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("task_name", "queue", "priority"),
+                    ("status_now", "attempts_so_far", "progress_so_far"),
+                    "id",
+                )
+            },
+        ),
+        (
+            gettext_lazy("Call"),
+            {"fields": ("arguments", "keyword_arguments", "return_value")},
+        ),
+        (
+            gettext_lazy("Times"),
+            {
+                "fields": (
+                    (
+                        "enqueued_on",
+                        "not_before",
+                        "started_on",
+                        "finished_on",
+                        "timing",
+                    ),
+                )
+            },
+        ),
+        (
+            gettext_lazy("Execution"),
+            {"fields": (("worker_name", "time_limit", "backend", "run_token"),)},
+        ),
+    )
+    readonly_fields = tuple(flatten_fieldsets(fieldsets))
+
+    class Media:
+        css = {"all": ("django_bgtasks/admin.css",)}
+
+    # -- the list
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return JobChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
+    ) -> tuple[QuerySet[Job], bool]:
+        text = search_term.strip()
+        return (search_jobs(queryset, text) if text else queryset), False
+
+    @admin.display(description=gettext_lazy("id"), ordering="id")
+    def short_id(self, job: Job) -> SafeString:
+        # The time in milliseconds.
+        return format_html(
+            '<span class="bgtasks-id" title="{}">{}</span>', job.pk, str(job.pk)[:13]
+        )
+
+    @admin.display(description=gettext_lazy("status"))
+    def status_badge(self, job: Job) -> SafeString:
+        return badge(job.status, job.get_status_display())
+
+    @admin.display(description=gettext_lazy("attempt"))
+    def attempts_so_far(self, job: Job) -> str:
+        return _("{number} of {allowed}").format(
+            number=job.attempt, allowed=job.max_attempts
+        )
+
+    @admin.display(description=gettext_lazy("enqueued"))
+    def enqueued(self, job: Job) -> str:
+        return recent_moment(job.enqueued_at)
+
+    @admin.display(description=gettext_lazy("started"))
+    def started(self, job: Job) -> str:
+        return recent_moment(job.started_at)
+
+    @admin.display(description=gettext_lazy("duration"))
+    def timing(self, job: Job) -> str:
+        if job.status == Status.SCHEDULED:
+            return format_html(_("waits until {}"), recent_moment(job.run_after))
+        ran = _ran_for(job)
+        if ran is None:
+            return NOTHING
+        text = duration(ran)
+        return text if job.is_finished else _("{time} so far").format(time=text)
+
+    @admin.display(description=gettext_lazy("last error"))
+    def last_error(self, job: Any) -> str:
+        # What went wrong before it went well is on the job's page.
+        if job.last_error is None or job.status == Status.SUCCESSFUL:
+            return NOTHING
+        return one_line(job.last_error)
+
+    # -- the page of one
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        job: Job = kwargs["obj"]
+        attempts = _attempts(job)
+        context |= {
+            "attempts": attempts[:ATTEMPT_LIMIT],
+            "older_attempts": len(attempts) > ATTEMPT_LIMIT,
+            "show_retry": (
+                steering.can_retry(job) and self.has_retry_permission(request)
+            ),
+            "show_cancel": (
+                steering.can_cancel(job)
+                and not job.cancel_requested
+                and self.has_cancel_permission(request)
+            ),
+            "delete_after_cancel": (
+                job.status == Status.RUNNING and self.has_delete_permission(request)
+            ),
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=gettext_lazy("task"))
+    def task_name(self, job: Job) -> str:
+        notes = []
+        if find_task(job.task) is None:
+            notes.append(_("There is no task of this name here."))
+        if job.unknown_since is not None:
+            since = moment(job.unknown_since)
+            notes.append(format_html(_("No worker has known it since {}."), since))
+        return format_html(
+            '{} <span class="bgtasks-note">{}</span>',
+            job.task,
+            format_html_join(" ", "{}", ((note,) for note in notes)),
+        )
+
+    @admin.display(description=gettext_lazy("status"))
+    def status_now(self, job: Job) -> SafeString:
+        shown = self.status_badge(job)
+        if job.status == Status.RUNNING and job.cancel_requested:
+            return format_html("{} {}", shown, _("asked to stop"))
+        return shown
+
+    @admin.display(description=gettext_lazy("progress"))
+    def progress_so_far(self, job: Job) -> str:
+        return NOTHING if job.progress is None else progress_bar(job.progress)
+
+    @admin.display(description=gettext_lazy("arguments"))
+    def arguments(self, job: Job) -> SafeString:
+        return pretty_json(job.args)
+
+    @admin.display(description=gettext_lazy("keyword arguments"))
+    def keyword_arguments(self, job: Job) -> SafeString:
+        return pretty_json(job.kwargs)
+
+    @admin.display(description=gettext_lazy("result"))
+    def return_value(self, job: Job) -> str:
+        # None is a result too, once there is one.
+        return pretty_json(job.result) if job.status == Status.SUCCESSFUL else NOTHING
+
+    @admin.display(description=gettext_lazy("enqueued"))
+    def enqueued_on(self, job: Job) -> str:
+        return moment(job.enqueued_at)
+
+    @admin.display(description=gettext_lazy("started"))
+    def started_on(self, job: Job) -> str:
+        return moment(job.started_at)
+
+    @admin.display(description=gettext_lazy("not before"))
+    def not_before(self, job: Job) -> str:
+        return moment(job.run_after)
+
+    @admin.display(description=gettext_lazy("finished"))
+    def finished_on(self, job: Job) -> str:
+        return moment(job.finished_at)
+
+    @admin.display(description=gettext_lazy("time limit"))
+    def time_limit(self, job: Job) -> str:
+        if job.timeout is None:
+            return NOTHING
+        return duration(timedelta(seconds=job.timeout))
+
+    @admin.display(description=gettext_lazy("worker"))
+    def worker_name(self, job: Job) -> str:
+        worker = job.last_worker
+        return NOTHING if worker is None else _worker_names([worker])[worker]
+
+
+def _ran_for(job: Job) -> timedelta | None:
+    """How long the last run took, as far as the row of the job knows."""
+    if job.started_at is None:
+        return None
+    if job.status == Status.RUNNING:
+        return timezone.now() - job.started_at
+    # A job may have been cancelled long after its last run had ended.
+    if job.finished_at is None or job.status == Status.CANCELLED:
+        return None
+    return job.finished_at - job.started_at
+
+
+def _attempts(job: Job) -> list[dict[str, Any]]:
+    """The attempts that did not succeed, newest first, and one more than are shown."""
+    attempts = list(job.attempts.order_by("-id")[: ATTEMPT_LIMIT + 1])
+    names = _worker_names(attempt.worker for attempt in attempts)
+    return [
+        {
+            "number": attempt.number,
+            "ending": badge(attempt.ending, attempt.get_ending_display()),
+            "started": moment(attempt.started_at),
+            "finished": moment(attempt.finished_at),
+            "duration": duration(attempt.finished_at - attempt.started_at),
+            "worker": names[attempt.worker],
+            "exception": attempt.exception_class_path,
+            "error": attempt.error,
+            "traceback": attempt.traceback,
+        }
+        for attempt in attempts
+    ]
+
+
+def _worker_names(ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Host and process of each worker that is still there, else its id."""
+    wanted = set(ids)
+    alive = Worker.objects.in_bulk(wanted)
+    return {pk: f"{alive[pk]} ({pk})" if pk in alive else str(pk) for pk in wanted}

@@ -1,0 +1,47 @@
+"""System checks: what would go wrong later, said at start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core import checks
+from django.core.checks import CheckMessage, Tags, register
+from django.db import connections, router
+
+from django_bgtasks.models import Job
+from django_bgtasks.tasks import registered_tasks
+
+
+@register(Tags.compatibility)
+def check_reserved_parameters(**kwargs: Any) -> list[CheckMessage]:
+    """Parameters that a call of the task would take for its own keywords."""
+    return [
+        checks.Warning(
+            f"The task {task.path} has a parameter named {name!r}, which a call "
+            f"such as {task.name}({name}=...) takes as an option of the job.",
+            hint=f"Rename the parameter, or enqueue with {task.name}.enqueue(...).",
+            obj=task.path,
+            id="django_bgtasks.W001",
+        )
+        for task in registered_tasks()
+        for name in task.reserved_parameters
+    ]
+
+
+# Not tagged as a database check: those run only when --database is given.
+@register(Tags.compatibility, deploy=True)
+def check_transaction_mode(**kwargs: Any) -> list[CheckMessage]:
+    """Deferred transactions, which fail at once when two processes write."""
+    connection: Any = connections[router.db_for_write(Job)]
+    mode = connection.settings_dict["OPTIONS"].get("transaction_mode") or "DEFERRED"
+    if not hasattr(connection, "transaction_modes") or mode.upper() != "DEFERRED":
+        return []
+    return [
+        checks.Warning(
+            f"The SQLite database {connection.alias!r} holds background jobs and "
+            "begins its transactions deferred: one that reads and then writes fails "
+            "with 'database is locked' when a worker wrote in between.",
+            hint='Set "OPTIONS": {"transaction_mode": "IMMEDIATE"} for it.',
+            id="django_bgtasks.W002",
+        )
+    ]

@@ -1,0 +1,135 @@
+"""The ``BGTASKS`` setting as one frozen object.
+
+Read when first needed, never at import, and rebuilt when the setting changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from django_bgtasks.exceptions import InvalidSetting, UnknownSetting
+
+DEFAULT_RETENTION: Mapping[str, timedelta | None] = {
+    "SUCCESSFUL": timedelta(days=1),
+    "FAILED": timedelta(days=14),
+    "CANCELLED": timedelta(days=1),
+}
+
+#: Further back there may be no dates to compare with.
+LONGEST_AGE = timedelta(days=36_500)
+
+
+def _positive_integer(key: str, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise InvalidSetting(key, value, "a whole number of at least 1")
+
+
+def _duration(key: str, value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        duration = value
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        duration = timedelta(seconds=value)
+    else:
+        raise InvalidSetting(key, value, "a number of seconds or a timedelta")
+    if duration <= timedelta(0):
+        raise InvalidSetting(key, value, "longer than zero")
+    return duration
+
+
+def _optional_duration(key: str, value: Any) -> timedelta | None:
+    return None if value is None else _duration(key, value)
+
+
+def _age(key: str, value: Any) -> timedelta | None:
+    age = _optional_duration(key, value)
+    if age is not None and age > LONGEST_AGE:
+        raise InvalidSetting(key, value, "at most 100 years; None keeps for ever")
+    return age
+
+
+def _module_names(key: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    raise InvalidSetting(key, value, "a list of dotted module names")
+
+
+def _retention(key: str, value: Any) -> Mapping[str, timedelta | None]:
+    if not isinstance(value, Mapping):
+        raise InvalidSetting(key, value, "a dict of ages by status")
+    for status in value:
+        if status not in DEFAULT_RETENTION:
+            raise InvalidSetting(
+                key, status, f"keyed by {', '.join(DEFAULT_RETENTION)}"
+            )
+    given = {status: _age(f"{key}.{status}", age) for status, age in value.items()}
+    return {**DEFAULT_RETENTION, **given}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the project says in ``BGTASKS``; each field is a key in upper case."""
+
+    #: Attempts a job gets before it is FAILED, unless its task says otherwise.
+    max_attempts: int = 3
+    #: Longest an attempt may run, in seconds or as a timedelta; None: no limit.
+    timeout: timedelta | None = None
+    #: Jobs that one worker process runs at the same time.
+    threads: int = 4
+    #: How often an idle worker looks for due jobs, in seconds or as a timedelta.
+    poll_interval: timedelta = timedelta(seconds=0.5)
+    #: How long a stopping worker waits for what is running.
+    shutdown_grace: timedelta = timedelta(seconds=30)
+    #: How long a job waits for a worker that knows its task before it is FAILED.
+    unknown_task_grace: timedelta = timedelta(hours=1)
+    #: How long finished jobs are kept, by status; None keeps them for ever.
+    retention: Mapping[str, timedelta | None] = field(
+        default_factory=lambda: DEFAULT_RETENTION
+    )
+    #: Modules with tasks, besides the ``tasks`` module of each installed app.
+    imports: tuple[str, ...] = ()
+
+
+_PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "MAX_ATTEMPTS": _positive_integer,
+    "TIMEOUT": _optional_duration,
+    "THREADS": _positive_integer,
+    "POLL_INTERVAL": _duration,
+    "SHUTDOWN_GRACE": _duration,
+    "UNKNOWN_TASK_GRACE": _duration,
+    "RETENTION": _retention,
+    "IMPORTS": _module_names,
+}
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The project's settings, checked.
+
+    Raises:
+        UnknownSetting: a key does not exist (the message suggests the right one).
+        InvalidSetting: a value has the wrong type or range.
+    """
+    given = getattr(django_settings, "BGTASKS", {})
+    if not isinstance(given, Mapping):
+        raise InvalidSetting("BGTASKS", given, "a dict")
+    for key in given:
+        if key not in _PARSERS:
+            raise UnknownSetting(str(key), _PARSERS)
+    return Settings(
+        **{key.lower(): _PARSERS[key](key, value) for key, value in given.items()}
+    )
+
+
+@receiver(setting_changed)
+def _forget_settings(*, setting: str, **kwargs: Any) -> None:
+    if setting == "BGTASKS":
+        get_settings.cache_clear()

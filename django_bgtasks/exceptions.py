@@ -1,0 +1,151 @@
+"""The error tree, and the exceptions by which a task steers its own job."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class UnknownOption(TypeError):
+    """A keyword that ``@background`` or ``using()`` does not have."""
+
+    def __init__(self, option: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"A task has no option {option!r}.{_suggestion(option, known)}"
+        )
+
+
+class UnknownSetting(ImproperlyConfigured):
+    """A key of ``BGTASKS`` that does not exist."""
+
+    def __init__(self, key: str, known: Iterable[str]) -> None:
+        super().__init__(f"BGTASKS has no key {key!r}.{_suggestion(key, known)}")
+
+
+class InvalidSetting(ImproperlyConfigured):
+    """A value of ``BGTASKS`` that cannot be used."""
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        super().__init__(f"BGTASKS[{key!r}] is {value!r}; it must be {expected}.")
+
+
+class NotJSON(TypeError):
+    """An argument or a return value that JSON cannot hold.
+
+    The message names the place, such as ``args[1].when``, and the way out.
+    """
+
+
+class DuplicateTask(ValueError):
+    """Two functions claim one task name."""
+
+    def __init__(self, path: str, first: str, second: str) -> None:
+        super().__init__(
+            f"The task name {path!r} is used by {first} and by {second}. "
+            "Give one of them another name with @background(name=...)."
+        )
+
+
+class UnknownTask(LookupError):
+    """A job names a task that no worker which claimed it has registered."""
+
+    def __init__(self, path: str, grace: timedelta) -> None:
+        super().__init__(
+            f"No task is registered as {path!r}, and none appeared within {grace}. "
+            "Was it renamed or removed? A task is known when its module is the "
+            "tasks.py of an installed app or is listed in BGTASKS['IMPORTS']. "
+            "Bring it back (or give the new one name="
+            f"{path!r}) and retry the job."
+        )
+
+
+class ControlFlow(Exception):
+    """Base of what a task raises to steer its job; not an error in itself."""
+
+
+class Retry(ControlFlow):
+    """Raised by a task: this attempt failed, try again after ``delay``.
+
+    Args:
+        delay: seconds (int or float) or a timedelta; None leaves it to the
+            task's back-off.
+
+    The attempt counts: after ``max_attempts`` the job is FAILED.
+    """
+
+    def __init__(self, delay: float | timedelta | None = None) -> None:
+        self.delay = None if delay is None else as_timedelta(delay)
+        super().__init__("The task asked to be retried.")
+
+
+class Snooze(ControlFlow):
+    """Raised by a task: not now, run me again after ``delay``.
+
+    Args:
+        delay: seconds (int or float) or a timedelta.
+
+    The attempt does not count.
+    """
+
+    def __init__(self, delay: float | timedelta) -> None:
+        self.delay = as_timedelta(delay)
+        super().__init__(f"The task snoozed for {self.delay}.")
+
+
+class Cancel(ControlFlow):
+    """Raised by a task: there is nothing to do any more; the job ends CANCELLED.
+
+    Args:
+        reason: kept on the attempt and shown in the admin.
+    """
+
+    def __init__(self, reason: str = "The task cancelled itself.") -> None:
+        super().__init__(reason)
+
+
+class Interrupt(BaseException):
+    """Base of what a worker raises inside a running task.
+
+    Not an ``Exception``, so that a task's own ``except Exception`` does not
+    swallow it; ``finally`` and ``atomic`` unwind.
+    """
+
+    #: In the class, for it is the class that is sent into a thread.
+    message = ""
+
+    def __init__(self) -> None:
+        super().__init__(self.message)
+
+
+class TimeLimitExceeded(Interrupt):
+    """The attempt ran longer than the task's ``timeout``."""
+
+    message = "The attempt ran longer than its time limit."
+
+
+class CancelRequested(Interrupt):
+    """Somebody cancelled the job while it was running."""
+
+    message = "Somebody cancelled the job while it was running."
+
+
+class WorkerStopping(Interrupt):
+    """The worker stops and the shutdown grace is over; the job is handed back."""
+
+    message = "The worker stops; the job is handed back."
+
+
+def as_timedelta(delay: float | timedelta) -> timedelta:
+    """Seconds or a timedelta, as a timedelta."""
+    return delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" It may be one of: {', '.join(known)}."

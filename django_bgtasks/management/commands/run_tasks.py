@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from django_bgtasks.conf import get_settings
+from django_bgtasks.worker.process import run_worker
+from django_bgtasks.worker.worker import WorkerOptions
+
+
+class Command(BaseCommand):
+    help = "Run background jobs until stopped by SIGTERM or Ctrl-C."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--queues",
+            type=_names,
+            help="Comma-separated names of the queues to work on. Default: all.",
+        )
+        parser.add_argument(
+            "--threads",
+            type=_positive,
+            default=None,
+            help="Jobs to run at the same time. Default: BGTASKS['THREADS'], or 4.",
+        )
+        parser.add_argument(
+            "--drain",
+            action="store_true",
+            help="Work until nothing is due, then end with exit code 0.",
+        )
+        parser.add_argument(
+            "--max-jobs",
+            type=_positive,
+            default=None,
+            help="End after this many jobs.",
+        )
+        parser.add_argument(
+            "--reload",
+            action=argparse.BooleanOptionalAction,
+            default=None,
+            help="Start anew when code changes. Default: with DEBUG, unless the "
+            "worker ends by itself.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        _show_log(options["verbosity"])
+        ends_by_itself = options["drain"] or options["max_jobs"] is not None
+        reload = options["reload"]
+        if reload is None:
+            reload = settings.DEBUG and not ends_by_itself
+        run_worker(
+            WorkerOptions(
+                queues=_names(options["queues"]) if options["queues"] else (),
+                threads=options["threads"] or get_settings().threads,
+                drain=options["drain"],
+                max_jobs=options["max_jobs"],
+            ),
+            reload=reload,
+        )
+
+
+def _names(value: str | Iterable[str]) -> tuple[str, ...]:
+    # call_command() hands on what it was given: a text, or names already.
+    parts = value.split(",") if isinstance(value, str) else value
+    names = tuple(name.strip() for name in parts if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("give at least one queue name")
+    return names
+
+
+def _positive(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is no whole number above 0")
+    return int(value)
+
+
+def _show_log(verbosity: int) -> None:
+    """Print the log to the terminal, unless the project's LOGGING has a place for it."""
+    logger = logging.getLogger("django_bgtasks")
+    if logger.hasHandlers() or verbosity == 0:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter("{asctime} {levelname} {message}", style="{")
+    )
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)

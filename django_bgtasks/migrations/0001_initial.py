@@ -1,0 +1,226 @@
+import django.db.models.deletion
+from django.db import migrations, models
+
+import django_bgtasks.models.job
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = []
+
+    operations = [
+        migrations.CreateModel(
+            name="Queue",
+            fields=[
+                (
+                    "name",
+                    models.CharField(
+                        max_length=100,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="name",
+                    ),
+                ),
+                (
+                    "paused_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="paused at"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "queue",
+                "verbose_name_plural": "queues",
+                "ordering": ["name"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Worker",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=django_bgtasks.models.job.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("hostname", models.CharField(max_length=255, verbose_name="host")),
+                ("pid", models.PositiveIntegerField(verbose_name="process id")),
+                ("queues", models.JSONField(default=list, verbose_name="queues")),
+                ("threads", models.PositiveIntegerField(verbose_name="threads")),
+                ("started_at", models.DateTimeField(verbose_name="started at")),
+                (
+                    "heartbeat_at",
+                    models.DateTimeField(verbose_name="last heartbeat at"),
+                ),
+            ],
+            options={
+                "verbose_name": "worker",
+                "verbose_name_plural": "workers",
+                "ordering": ["id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Job",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=django_bgtasks.models.job.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("task", models.CharField(max_length=255, verbose_name="task")),
+                ("queue", models.CharField(max_length=100, verbose_name="queue")),
+                (
+                    "priority",
+                    models.SmallIntegerField(default=0, verbose_name="priority"),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("SCHEDULED", "Scheduled"),
+                            ("READY", "Ready"),
+                            ("RUNNING", "Running"),
+                            ("SUCCESSFUL", "Successful"),
+                            ("FAILED", "Failed"),
+                            ("CANCELLED", "Cancelled"),
+                        ],
+                        max_length=16,
+                        verbose_name="status",
+                    ),
+                ),
+                ("args", models.JSONField(default=list, verbose_name="arguments")),
+                (
+                    "kwargs",
+                    models.JSONField(default=dict, verbose_name="keyword arguments"),
+                ),
+                ("backend", models.CharField(max_length=64, verbose_name="backend")),
+                (
+                    "max_attempts",
+                    models.PositiveIntegerField(verbose_name="attempts allowed"),
+                ),
+                (
+                    "timeout",
+                    models.FloatField(null=True, verbose_name="time limit in seconds"),
+                ),
+                (
+                    "run_after",
+                    models.DateTimeField(null=True, verbose_name="not before"),
+                ),
+                ("enqueued_at", models.DateTimeField(verbose_name="enqueued at")),
+                (
+                    "started_at",
+                    models.DateTimeField(null=True, verbose_name="last started at"),
+                ),
+                (
+                    "finished_at",
+                    models.DateTimeField(null=True, verbose_name="finished at"),
+                ),
+                (
+                    "attempt",
+                    models.PositiveIntegerField(default=0, verbose_name="attempt"),
+                ),
+                (
+                    "run_token",
+                    models.PositiveIntegerField(default=0, verbose_name="run token"),
+                ),
+                ("worker", models.UUIDField(null=True, verbose_name="worker")),
+                (
+                    "last_worker",
+                    models.UUIDField(null=True, verbose_name="last worker"),
+                ),
+                (
+                    "cancel_requested",
+                    models.BooleanField(default=False, verbose_name="cancel requested"),
+                ),
+                (
+                    "unknown_since",
+                    models.DateTimeField(null=True, verbose_name="task unknown since"),
+                ),
+                ("progress", models.JSONField(null=True, verbose_name="progress")),
+                ("result", models.JSONField(null=True, verbose_name="result")),
+            ],
+            options={
+                "verbose_name": "job",
+                "verbose_name_plural": "jobs",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status", "READY")),
+                        fields=["queue", "-priority", "id"],
+                        name="bgtasks_job_claim",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status", "SCHEDULED")),
+                        fields=["run_after"],
+                        name="bgtasks_job_due",
+                    ),
+                    models.Index(
+                        condition=models.Q(("worker__isnull", False)),
+                        fields=["worker"],
+                        name="bgtasks_job_running",
+                    ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", False)),
+                        fields=["status", "finished_at"],
+                        name="bgtasks_job_finished",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Attempt",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(verbose_name="attempt")),
+                (
+                    "ending",
+                    models.CharField(
+                        choices=[
+                            ("FAILED", "Failed"),
+                            ("TIMED_OUT", "Timed out"),
+                            ("CANCELLED", "Cancelled"),
+                        ],
+                        max_length=16,
+                        verbose_name="ending",
+                    ),
+                ),
+                ("worker", models.UUIDField(verbose_name="worker")),
+                ("started_at", models.DateTimeField(verbose_name="started at")),
+                ("finished_at", models.DateTimeField(verbose_name="finished at")),
+                (
+                    "exception_class_path",
+                    models.CharField(max_length=255, verbose_name="exception"),
+                ),
+                ("error", models.CharField(max_length=600, verbose_name="error")),
+                ("traceback", models.TextField(verbose_name="traceback")),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempts",
+                        to="django_bgtasks.job",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "attempt",
+                "verbose_name_plural": "attempts",
+                "ordering": ["id"],
+            },
+        ),
+    ]

@@ -1,0 +1,5 @@
+from django_bgtasks.models.job import Attempt, Job, JobQuerySet
+from django_bgtasks.models.queue import Queue
+from django_bgtasks.models.worker import Worker
+
+__all__ = ["Attempt", "Job", "JobQuerySet", "Queue", "Worker"]

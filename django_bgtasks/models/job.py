@@ -1,0 +1,206 @@
+"""Jobs and their attempts: the columns and how to look at them.
+
+Nothing here changes a status; that is the store's.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from uuid import UUID
+
+from django.core.checks import CheckMessage
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from django_bgtasks._framework import Task as BaseTask
+from django_bgtasks.tasks import task_path
+
+if sys.version_info >= (3, 14):
+    from uuid import uuid7
+else:
+    from uuid_utils.compat import uuid7
+
+
+def new_id() -> UUID:
+    """A UUIDv7: unguessable, and in the order of its making within a process."""
+    return uuid7()
+
+
+class Status(models.TextChoices):
+    """Where a job is in its life."""
+
+    SCHEDULED = "SCHEDULED", _("Scheduled")
+    READY = "READY", _("Ready")
+    RUNNING = "RUNNING", _("Running")
+    SUCCESSFUL = "SUCCESSFUL", _("Successful")
+    FAILED = "FAILED", _("Failed")
+    CANCELLED = "CANCELLED", _("Cancelled")
+
+
+FINISHED = (Status.SUCCESSFUL, Status.FAILED, Status.CANCELLED)
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    """Jobs by what a reader would ask for: ``Job.objects.on_queue("mail").failed()``."""
+
+    def scheduled(self) -> JobQuerySet:
+        """Jobs whose time has not come: delayed, or backing off."""
+        return self.filter(status=Status.SCHEDULED)
+
+    def ready(self) -> JobQuerySet:
+        """Jobs that a worker may claim now."""
+        return self.filter(status=Status.READY)
+
+    def waiting(self) -> JobQuerySet:
+        """Jobs that are scheduled or ready."""
+        return self.filter(status__in=(Status.SCHEDULED, Status.READY))
+
+    def running(self) -> JobQuerySet:
+        """Jobs that a worker has claimed."""
+        return self.filter(status=Status.RUNNING)
+
+    def successful(self) -> JobQuerySet:
+        """Jobs that have done their work."""
+        return self.filter(status=Status.SUCCESSFUL)
+
+    def failed(self) -> JobQuerySet:
+        """Jobs that have used up their attempts, or shall not be tried again."""
+        return self.filter(status=Status.FAILED)
+
+    def cancelled(self) -> JobQuerySet:
+        """Jobs that were cancelled, by somebody or by their task."""
+        return self.filter(status=Status.CANCELLED)
+
+    def finished(self) -> JobQuerySet:
+        """Jobs at the end of their life, whatever the end."""
+        return self.filter(finished_at__isnull=False)
+
+    def unfinished(self) -> JobQuerySet:
+        """Jobs that are scheduled, ready or running."""
+        return self.filter(finished_at__isnull=True)
+
+    def on_queue(self, *names: str) -> JobQuerySet:
+        """Jobs of these queues."""
+        return self.filter(queue__in=names)
+
+    def for_task(self, task: BaseTask[Any, Any] | str) -> JobQuerySet:
+        """Jobs of a task, given as the task (Django's own, too) or as its path."""
+        path = task if isinstance(task, str) else task_path(task)
+        return self.filter(task=path)
+
+
+class Job(models.Model):
+    """One enqueued call of a task, for its whole life."""
+
+    Status = Status
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    task = models.CharField(_("task"), max_length=255)
+    queue = models.CharField(_("queue"), max_length=100)
+    priority = models.SmallIntegerField(_("priority"), default=0)
+    status = models.CharField(_("status"), max_length=16, choices=Status)
+    args = models.JSONField(_("arguments"), default=list)
+    kwargs = models.JSONField(_("keyword arguments"), default=dict)
+    backend = models.CharField(_("backend"), max_length=64)
+    max_attempts = models.PositiveIntegerField(_("attempts allowed"))
+    timeout = models.FloatField(_("time limit in seconds"), null=True)
+
+    run_after = models.DateTimeField(_("not before"), null=True)
+    enqueued_at = models.DateTimeField(_("enqueued at"))
+    started_at = models.DateTimeField(_("last started at"), null=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+
+    #: Attempts that count so far, with the running one.
+    attempt = models.PositiveIntegerField(_("attempt"), default=0)
+    #: Grows with every claim. Writes about a running job name it, so that a worker
+    #: which lost the job cannot touch it again.
+    run_token = models.PositiveIntegerField(_("run token"), default=0)
+    #: The worker that has it now; NULL unless running.
+    worker = models.UUIDField(_("worker"), null=True)
+    last_worker = models.UUIDField(_("last worker"), null=True)
+    cancel_requested = models.BooleanField(_("cancel requested"), default=False)
+    #: Since when no worker that claimed it has known its task.
+    unknown_since = models.DateTimeField(_("task unknown since"), null=True)
+
+    progress = models.JSONField(_("progress"), null=True)
+    result = models.JSONField(_("result"), null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        # Each index holds only the rows its query moves through, so that history
+        # costs nothing. MySQL has no such indexes; the migration gives it others.
+        indexes = [
+            # Claim. READY means due, so piles of future jobs are never scanned.
+            models.Index(
+                fields=["queue", "-priority", "id"],
+                name="bgtasks_job_claim",
+                condition=Q(status="READY"),
+            ),
+            models.Index(
+                fields=["run_after"],
+                name="bgtasks_job_due",
+                condition=Q(status="SCHEDULED"),
+            ),
+            # Must not mention the status: PostgreSQL would answer "id = ? AND
+            # status = 'RUNNING'" from it when its statistics say few are running.
+            models.Index(
+                fields=["worker"],
+                name="bgtasks_job_running",
+                condition=Q(worker__isnull=False),
+            ),
+            # Pruning, and what ended when.
+            models.Index(
+                fields=["status", "finished_at"],
+                name="bgtasks_job_finished",
+                condition=Q(finished_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.id}"
+
+    @classmethod
+    def check(cls, **kwargs: Any) -> list[CheckMessage]:
+        # W037 warns that MySQL ignores the conditions. The migration saw to that.
+        return [
+            message
+            for message in super().check(**kwargs)
+            if message.id != "models.W037"
+        ]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job is at the end of its life."""
+        return self.finished_at is not None
+
+
+class Attempt(models.Model):
+    """One execution that did not succeed; the successful one is on the job row."""
+
+    class Ending(models.TextChoices):
+        FAILED = "FAILED", _("Failed")
+        TIMED_OUT = "TIMED_OUT", _("Timed out")
+        CANCELLED = "CANCELLED", _("Cancelled")
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField(_("attempt"))
+    ending = models.CharField(_("ending"), max_length=16, choices=Ending)
+    worker = models.UUIDField(_("worker"))
+    started_at = models.DateTimeField(_("started at"))
+    finished_at = models.DateTimeField(_("finished at"))
+    exception_class_path = models.CharField(_("exception"), max_length=255)
+    error = models.CharField(_("error"), max_length=600)
+    traceback = models.TextField(_("traceback"))
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} attempt {self.number}: {self.error}"

@@ -1,0 +1,270 @@
+"""A job's changes of status: each verb one guarded write.
+
+The guard is in the WHERE. A write that matches no row has lost: somebody else
+changed the job first, and nothing more may be done about it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.models import F
+from django.db.models.functions import Coalesce, Greatest
+from django.utils import timezone
+
+from django_bgtasks.conf import get_settings
+from django_bgtasks.context import Progress
+from django_bgtasks.exceptions import as_timedelta
+from django_bgtasks.models import Attempt, Job, JobQuerySet
+from django_bgtasks.models.job import Status
+from django_bgtasks.outcomes import (
+    Cancelled,
+    Failed,
+    Outcome,
+    Released,
+    Snoozed,
+    Succeeded,
+    TimedOut,
+    Unknown,
+)
+from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.engines.base import running
+from django_bgtasks.tasks import Task
+
+#: How long a job stays away after a worker that does not know its task claimed it.
+UNKNOWN_TASK_DELAY = timedelta(seconds=15)
+
+#: What a task may ask for can be beyond the end of the calendar.
+LONGEST_DELAY = timedelta(days=3650)
+
+#: A job whose run is over, and how it ended.
+Ended = tuple[Job, Outcome]
+
+
+def enqueue(
+    task: Task[Any, Any],
+    args: list[Any],
+    kwargs: dict[str, Any],
+    *,
+    backend: str,
+    now: datetime | None = None,
+) -> Job:
+    """Write one job, in the caller's transaction if there is one.
+
+    Options that the task leaves open are settled here, once: the row says all
+    that a worker needs to know.
+
+    Args:
+        args, kwargs: plain JSON that fits the function.
+        backend: the ``TASKS`` alias through which it came.
+        now: the time; default the host's.
+    """
+    settings = get_settings()
+    now = now or timezone.now()
+    due = task.run_after is None or task.run_after <= now
+    timeout = settings.timeout if task.timeout is None else as_timedelta(task.timeout)
+    job = Job(
+        task=task.path,
+        queue=task.queue_name,
+        priority=task.priority,
+        status=Status.READY if due else Status.SCHEDULED,
+        args=args,
+        kwargs=kwargs,
+        backend=backend,
+        max_attempts=task.max_attempts or settings.max_attempts,
+        timeout=None if timeout is None else timeout.total_seconds(),
+        run_after=task.run_after,
+        enqueued_at=now,
+    )
+    job.save(force_insert=True, using=get_engine().alias)
+    return job
+
+
+def claim(worker: UUID, queues: Sequence[str], limit: int, now: datetime) -> list[Job]:
+    """Take up to ``limit`` READY jobs for ``worker``.
+
+    Args:
+        queues: names, tried in this order.
+        now: the time by the database's clock.
+    """
+    engine = get_engine()
+    jobs: list[Job] = []
+    for queue in queues:
+        if len(jobs) < limit:
+            jobs += engine.claim(queue, limit - len(jobs), worker, now)
+    return jobs
+
+
+def finish(worker: UUID, ended: Sequence[Ended], now: datetime) -> list[Job]:
+    """Record how runs ended, all in one transaction.
+
+    Args:
+        ended: jobs as they were claimed, each with its outcome.
+        now: the time by the database's clock.
+
+    Returns:
+        The jobs that ``worker`` had lost meanwhile; about them nothing was written.
+    """
+    engine = get_engine()
+    # In the order of their keys, as cancel() does it, so that two rarely stand in
+    # each other's way. Where they do, the worker tries again.
+    ended = sorted(ended, key=lambda pair: pair[0].pk)
+    with engine.transaction():
+        recorded = engine.finish_successful(
+            [(job, o.value) for job, o in ended if isinstance(o, Succeeded)],
+            worker,
+            now,
+        )
+        attempts = []
+        for job, outcome in ended:
+            if isinstance(outcome, Succeeded):
+                continue
+            if _leave_running(job, outcome, worker, engine.alias, now):
+                recorded.add(job.pk)
+                attempts += _attempt_rows(job, outcome, worker, now)
+        Attempt.objects.using(engine.alias).bulk_create(attempts)
+    return [job for job, _ in ended if job.pk not in recorded]
+
+
+def _leave_running(
+    job: Job, outcome: Outcome, worker: UUID, alias: str, now: datetime
+) -> bool:
+    changes = _changes(job, outcome, now)
+    row = running(job, worker, alias)
+    if "finished_at" in changes:
+        return bool(row.update(worker=None, **changes))
+    # It would come back; not if somebody cancelled it while it ran.
+    if row.filter(cancel_requested=False).update(worker=None, **changes):
+        return True
+    changes |= {"status": Status.CANCELLED, "finished_at": now}
+    return bool(row.update(worker=None, **changes))
+
+
+def _changes(job: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    match outcome:
+        case Failed(retry_in=None) | TimedOut(retry_in=None):
+            return {"status": Status.FAILED, "finished_at": now}
+        case (
+            Failed(retry_in=timedelta() as delay)
+            | TimedOut(retry_in=timedelta() as delay)
+        ):
+            return _wait(now, delay)
+        case Cancelled():
+            return {"status": Status.CANCELLED, "finished_at": now}
+        case Snoozed(delay=delay):
+            return {**_wait(now, delay), "attempt": F("attempt") - 1}
+        case Unknown():
+            return {
+                **_wait(now, UNKNOWN_TASK_DELAY),
+                "attempt": F("attempt") - 1,
+                "unknown_since": Coalesce(F("unknown_since"), now),
+            }
+        case Released():
+            return {
+                "status": Status.READY,
+                "attempt": F("attempt") - 1,
+                "unknown_since": None,
+            }
+        case _:
+            raise TypeError(f"{outcome!r} is no outcome that leaves RUNNING.")
+
+
+def _wait(now: datetime, delay: timedelta) -> dict[str, Any]:
+    until = now + min(delay, LONGEST_DELAY)
+    return {"status": Status.SCHEDULED, "run_after": until, "unknown_since": None}
+
+
+def _attempt_rows(
+    job: Job, outcome: Outcome, worker: UUID, now: datetime
+) -> list[Attempt]:
+    match outcome:
+        case Failed(error=error):
+            ending = Attempt.Ending.FAILED
+        case TimedOut(error=error):
+            ending = Attempt.Ending.TIMED_OUT
+        case Cancelled(error=error):
+            ending = Attempt.Ending.CANCELLED
+        case _:
+            return []
+    return [
+        Attempt(
+            job=job,
+            number=job.attempt,
+            ending=ending,
+            worker=worker,
+            started_at=job.started_at or now,
+            finished_at=now,
+            exception_class_path=error.exception_class_path,
+            error=error.summary,
+            traceback=error.traceback,
+        )
+    ]
+
+
+def report_progress(job: Job, progress: Progress) -> bool:
+    """Write how far a running job is.
+
+    Returns:
+        False if the job was lost to its worker; then nothing was written.
+    """
+    return bool(running(job, job.worker, get_engine().alias).update(progress=progress))
+
+
+class CancelCounts(NamedTuple):
+    """What ``cancel`` did: jobs ended at once, and running ones asked to stop."""
+
+    cancelled: int
+    asked: int
+
+
+def cancel(jobs: JobQuerySet, now: datetime | None = None) -> CancelCounts:
+    """Cancel those of ``jobs`` that are not finished.
+
+    Waiting ones are CANCELLED at once. Running ones are asked: their worker stops
+    them within about a second, or, if the task cannot be stopped, lets it end and
+    does not try it again.
+    """
+    engine = get_engine()
+    unfinished = jobs.using(engine.alias).unfinished().order_by("pk")
+    with engine.transaction():
+        locked = unfinished.select_for_update().values_list("pk", "status")
+        status_of = dict(locked)
+        rows = Job.objects.using(engine.alias)
+        asked = [pk for pk, status in status_of.items() if status == Status.RUNNING]
+        waiting = [pk for pk, status in status_of.items() if status != Status.RUNNING]
+        return CancelCounts(
+            cancelled=rows.filter(pk__in=waiting).update(
+                status=Status.CANCELLED, finished_at=now or engine.now()
+            ),
+            asked=rows.filter(pk__in=asked).update(cancel_requested=True),
+        )
+
+
+def cancel_requests(worker: UUID) -> list[UUID]:
+    """Ids of the jobs that ``worker`` runs and somebody wants stopped."""
+    rows = Job.objects.using(get_engine().alias).filter(worker=worker)
+    return list(rows.filter(cancel_requested=True).values_list("pk", flat=True))
+
+
+def retry(jobs: JobQuerySet) -> int:
+    """Make those of ``jobs`` that FAILED or were CANCELLED ready for one more attempt.
+
+    Returns:
+        How many there were.
+    """
+    return (
+        jobs.using(get_engine().alias)
+        .filter(status__in=(Status.FAILED, Status.CANCELLED))
+        .update(
+            status=Status.READY,
+            max_attempts=Greatest(F("max_attempts"), F("attempt") + 1),
+            run_after=None,
+            finished_at=None,
+            cancel_requested=False,
+            unknown_since=None,
+            progress=None,
+        )
+    )

@@ -1,0 +1,1 @@
+"""The runtime: claiming, executing and finishing jobs. Reads no arguments, writes no rows."""

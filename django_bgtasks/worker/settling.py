@@ -1,0 +1,77 @@
+"""Outcomes on their way into their rows."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django_bgtasks.models import Job
+from django_bgtasks.outcomes import Error, Failed, Outcome
+from django_bgtasks.signals import job_lost, logger
+from django_bgtasks.store import lifecycle
+from django_bgtasks.store.engines import get_engine
+from django_bgtasks.worker.clock import Clock
+
+
+class Settler:
+    """Keeps outcomes until they are written, and lets no one of them block the others.
+
+    Args:
+        worker: the id of the worker whose runs ended.
+        clock: tells the time of the database.
+    """
+
+    def __init__(self, worker: UUID, clock: Clock) -> None:
+        self._worker = worker
+        self._clock = clock
+        self._pending: list[lifecycle.Ended] = []
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, job: Job, outcome: Outcome) -> None:
+        """Take the outcome of a run, to be written with the next ones."""
+        self._pending.append((job, outcome))
+
+    def settle(self) -> None:
+        """Write all outcomes, in one transaction if that is possible.
+
+        Raises:
+            Exception: the database is in trouble; what is not written is kept.
+        """
+        if not self._pending:
+            return
+        try:
+            self._write(self._pending)
+        except Exception as error:
+            if may_pass(error):
+                raise
+            # Some outcome among them cannot be stored. That must not hold up the
+            # others, nor take the worker down.
+            self._settle_one_by_one()
+        else:
+            self._pending = []
+
+    def _settle_one_by_one(self) -> None:
+        while self._pending:
+            self._settle_one(*self._pending[0])
+            # Only now: had the database failed, it would have been kept.
+            self._pending.pop(0)
+
+    def _settle_one(self, job: Job, outcome: Outcome) -> None:
+        try:
+            self._write([(job, outcome)])
+        except Exception as error:
+            if may_pass(error):
+                raise
+            logger.exception("The outcome of %s cannot be stored; it is FAILED", job)
+            self._write([(job, Failed(Error.from_exception(error), None))])
+
+    def _write(self, ended: list[lifecycle.Ended]) -> None:
+        for job in lifecycle.finish(self._worker, ended, self._clock.now()):
+            job_lost.send_robust(type(self), job=job)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same may succeed when it is tried again."""
+    engine = get_engine()
+    return engine.is_transient(error) or engine.is_conflict(error)

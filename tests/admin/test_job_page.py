@@ -1,0 +1,247 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from django_bgtasks.admin import display, job
+from django_bgtasks.models import Attempt, Job
+from tests.admin.pages import (
+    MARKUP,
+    changelist,
+    failed_attempt,
+    field,
+    job_that_is,
+    living_worker,
+    page,
+    text_of,
+    utc,
+)
+from tests.factories import make_job
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_page_tells_all_about_a_job(admin_client):
+    row = job_that_is(
+        "SCHEDULED",
+        queue="mail",
+        priority=-7,
+        attempt=2,
+        args=[1, {"name": "Zoë"}],
+        kwargs={"subject": "Hi"},
+        timeout=90,
+    )
+    response = admin_client.get(page(row))
+    assert field(response, "id") == str(row.pk)
+    assert field(response, "task_name") == "tests.sample.tasks.add"
+    assert field(response, "status_now") == "Scheduled"
+    assert field(response, "queue") == "mail"
+    assert field(response, "priority") == "-7"
+    assert field(response, "attempts_so_far") == "2 of 3"
+    assert field(response, "arguments") == '[ 1, { "name": "Zoë" } ]'
+    assert field(response, "keyword_arguments") == '{ "subject": "Hi" }'
+    assert field(response, "return_value") == "-"
+    assert field(response, "timing").startswith("waits until")
+    assert field(response, "time_limit") == "1 min 30 s"
+    assert "Attempts that did not succeed" not in text_of(response)
+
+
+def test_results_are_indented(admin_client):
+    row = job_that_is("SUCCESSFUL", result={"a": [1]})
+    html = admin_client.get(page(row)).content.decode()
+    shown = "{\n  &quot;a&quot;: [\n    1\n  ]\n}"
+    assert f'<pre class="bgtasks-code" tabindex="0">{shown}</pre>' in html
+
+
+def test_none_is_a_result_of_a_job_that_succeeded(admin_client):
+    response = admin_client.get(page(job_that_is("SUCCESSFUL", result=None)))
+    assert field(response, "return_value") == "null"
+
+
+def test_a_huge_result_is_cut(admin_client, monkeypatch):
+    monkeypatch.setattr(display, "JSON_LIMIT", 10)
+    row = job_that_is("SUCCESSFUL", result="0123456789" * 3)
+    response = admin_client.get(page(row))
+    assert field(response, "return_value") == '"012345678 … and 22 more characters'
+
+
+def test_text_that_no_page_can_hold(admin_client, only):
+    only("sqlite")  # The others do not store it.
+    response = admin_client.get(page(make_job(args=["\ud800"])))
+    assert field(response, "arguments") == '[ "\\ud800" ]'
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        ({"done": 2, "total": 8, "message": "halfway"}, "2 of 8 halfway"),
+        ({"done": 0.5, "total": 1.5, "message": ""}, "0.5 of 1.5"),
+        ({"done": 3, "total": None, "message": "so far"}, "3 so far"),
+        ({"done": 0, "total": 0, "message": ""}, "0"),
+        (None, "-"),
+    ],
+)
+def test_progress(admin_client, progress, expected):
+    row = job_that_is("RUNNING", progress=progress)
+    assert field(admin_client.get(page(row)), "progress_so_far") == expected
+
+
+def test_progress_is_a_bar_in_every_language(admin_client, settings):
+    settings.LANGUAGE_CODE = "de"
+    row = job_that_is("RUNNING", progress={"done": 0.5, "total": 1500, "message": ""})
+    html = admin_client.get(page(row)).content.decode()
+    assert 'value="0.5" max="1500" ' in html
+
+
+def test_a_worker_is_named_while_it_lives(admin_client):
+    worker = living_worker(hostname="box", pid=7)
+    row = job_that_is("RUNNING", worker=worker.pk, last_worker=worker.pk)
+    response = admin_client.get(page(row))
+    assert field(response, "worker_name") == f"box:7 ({worker.pk})"
+    worker.delete()
+    assert field(admin_client.get(page(row)), "worker_name") == str(row.worker)
+
+
+def test_that_it_was_asked_to_stop(admin_client):
+    row = job_that_is("RUNNING", cancel_requested=True)
+    response = admin_client.get(page(row))
+    assert field(response, "status_now") == "Running asked to stop"
+
+
+def test_a_task_that_is_gone_is_said_to_be(admin_client):
+    gone = make_job(task="gone.with.the.last.release")
+    response = admin_client.get(page(gone))
+    assert field(response, "task_name") == (
+        "gone.with.the.last.release There is no task of this name here."
+    )
+    assert admin_client.get(changelist()).status_code == 200
+
+
+def test_that_workers_do_not_know_a_task(admin_client):
+    since = utc(2025, 7, 1, 10, 0, 5)
+    row = job_that_is("SCHEDULED", unknown_since=since)
+    assert field(admin_client.get(page(row)), "task_name") == (
+        "tests.sample.tasks.add No worker has known it since 2025-07-01 12:00:05 ."
+    )
+
+
+def test_every_failed_attempt_can_be_read(admin_client):
+    row = job_that_is("FAILED")
+    for number in (1, 2):
+        failed_attempt(row, number, traceback=f"Traceback\n  File {number}\n")
+    failed_attempt(
+        row,
+        3,
+        ending=Attempt.Ending.TIMED_OUT,
+        started_at=timezone.now() - timedelta(seconds=90),
+        finished_at=timezone.now(),
+        exception_class_path="shop.Slow",
+    )
+    response = admin_client.get(page(row))
+    text = text_of(response)
+    assert text.index("Attempt 3 Timed out") < text.index("Attempt 2 Failed")
+    assert text.index("Attempt 2 Failed") < text.index("Attempt 1 Failed")
+    assert "ValueError: number 1" in text
+    assert "Duration 1 min 30 s" in text
+    assert f"Worker {row.last_worker}" in text
+    assert "Exception shop.Slow" in text
+    assert '<pre class="bgtasks-code" tabindex="0">Traceback\n  File 2\n</pre>' in (
+        response.content.decode()
+    )
+
+
+def test_the_attempts_of_a_stubborn_job_are_cut(admin_client, monkeypatch):
+    monkeypatch.setattr(job, "ATTEMPT_LIMIT", 2)
+    row = job_that_is("FAILED")
+    failed_attempt(row, 1)
+    failed_attempt(row, 2)
+    assert "more attempts before" not in text_of(admin_client.get(page(row)))
+    failed_attempt(row, 3)
+    text = text_of(admin_client.get(page(row)))
+    assert "Attempt 3" in text
+    assert "Attempt 1 " not in text
+    assert "There were more attempts before these." in text
+
+
+def test_what_a_job_says_is_text(admin_client):
+    row = job_that_is(
+        "SUCCESSFUL",
+        task=MARKUP,
+        queue=MARKUP,
+        backend=MARKUP,
+        args=[MARKUP],
+        kwargs={MARKUP: MARKUP},
+        result={MARKUP: MARKUP},
+        progress={"done": MARKUP, "total": MARKUP, "message": MARKUP},
+    )
+    failed_attempt(row, error=MARKUP, traceback=MARKUP, exception_class_path=MARKUP)
+    for view in ("change", "delete", "history"):
+        html = admin_client.get(page(row, view)).content.decode()
+        assert "<script>alert" not in html
+    text = text_of(admin_client.get(page(row)))
+    # Title, breadcrumbs, task, queue, backend, progress, error, exception, traceback.
+    assert text.count(MARKUP) >= 10
+    assert text.count(MARKUP.replace('"', '\\"')) == 5
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 20])
+def test_the_number_of_queries_does_not_depend_on_the_attempts(
+    admin_client, attempts, django_assert_num_queries
+):
+    row = job_that_is("FAILED")
+    for number in range(attempts):
+        failed_attempt(row, number, worker=living_worker().pk)
+    # Session, user, job, its worker, its attempts, their workers if there are any.
+    with django_assert_num_queries(6 if attempts else 5):
+        admin_client.get(page(row))
+
+
+def test_nothing_can_be_edited(admin_client):
+    row = make_job()
+    before = Job.objects.values().get()
+    response = admin_client.get(page(row))
+    assert 'name="_save"' not in response.content.decode()
+    data = {"task": "other", "status": "SUCCESSFUL", "_save": "Save"}
+    assert admin_client.post(page(row), data).status_code == 403
+    assert Job.objects.values().get() == before
+
+
+def test_nothing_can_be_added(admin_client):
+    assert admin_client.get(changelist() + "add/").status_code == 403
+
+
+@pytest.mark.parametrize("key", ["0" * 32, "nonsense", "1"])
+def test_a_job_that_is_not_there(admin_client, key):
+    assert admin_client.get(f"{changelist()}{key}/change/").status_code == 302
+    assert admin_client.get(f"{changelist()}{key}/delete/").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("status", "columns", "buttons"),
+    [
+        ("SCHEDULED", {}, {"cancel"}),
+        ("READY", {}, {"cancel"}),
+        ("RUNNING", {}, {"cancel"}),
+        ("RUNNING", {"cancel_requested": True}, set()),
+        ("SUCCESSFUL", {}, set()),
+        ("FAILED", {}, {"retry"}),
+        ("CANCELLED", {"cancel_requested": True}, {"retry"}),
+    ],
+)
+def test_the_buttons_that_apply_are_there(admin_client, status, columns, buttons):
+    row = job_that_is(status, **columns)
+    html = admin_client.get(page(row)).content.decode()
+    assert {v for v in ("retry", "cancel") if page(row, v) in html} == buttons
+
+
+def test_pages_hold_no_inline_style_or_script(admin_client):
+    """A strict Content-Security-Policy lets neither through."""
+    row = job_that_is("FAILED", progress={"done": 1, "total": 2, "message": ""})
+    failed_attempt(row)
+    for url in (changelist(), page(row)):
+        html = admin_client.get(url).content.decode()
+        assert " style=" not in html
+        assert "<style" not in html
+        assert "onclick=" not in html
+        assert "<script>" not in html
+        assert "django_bgtasks/admin.css" in html

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from django_bgtasks.conf import get_settings
+from django_bgtasks.models import Job
+from django_bgtasks.worker.clock import Clock
+from django_bgtasks.worker.worker import Worker, WorkerOptions
+from tests.sample import tasks as sample
+
+
+class FakeTime:
+    """A monotonic clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture(autouse=True)
+def _fresh_sample():
+    sample.reset()
+    get_settings.cache_clear()
+    yield
+    sample.gate.set()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def time():
+    return FakeTime()
+
+
+@pytest.fixture
+def drain():
+    """Run a real worker in this thread until nothing is due."""
+
+    def run(**options):
+        options = {"threads": 2, "drain": True, **options}
+        Worker(WorkerOptions(**options)).run()
+
+    return run
+
+
+@pytest.fixture
+def worker(time):
+    """A worker that the test drives by hand, on a clock that it moves."""
+    began = timezone.now()
+    clock = Clock(lambda: began + timedelta(seconds=time.seconds), time)
+    worker = Worker(WorkerOptions(threads=4), clock)
+    worker.start()
+    yield worker
+    sample.gate.set()
+    worker.stop()
+    worker.shut_down()
+    worker.close()
+
+
+@pytest.fixture
+def until(worker):
+    """Drive ``worker`` until a condition holds; waits for events, not for time."""
+
+    def drive(condition):
+        for _ in range(1000):
+            worker.tick()
+            if condition():
+                return
+            worker.wait(0.01)
+        pytest.fail(f"Never came true; jobs: {list(Job.objects.values())}")
+
+    return drive
+
+
+@pytest.fixture
+def job_of():
+    """The row behind a result."""
+    return lambda result: Job.objects.get(pk=result.id)
+
+
+@pytest.fixture
+def only(request):
+    """Skip a test whose point only some databases have."""
+
+    def check(*vendors):
+        if connection.vendor not in vendors:
+            pytest.skip(f"of no concern on {connection.vendor}")
+
+    return check

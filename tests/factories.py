@@ -1,0 +1,64 @@
+"""Rows for tests, made directly."""
+
+import uuid
+from contextlib import contextmanager
+
+from django.db import connections
+from django.utils import timezone
+
+from django_bgtasks.models import Job
+
+
+def make_job(**columns):
+    return Job.objects.create(**_with_defaults(columns))
+
+
+def make_jobs(count, args_of=lambda n: [], queue_of=lambda n: "default", **columns):
+    return Job.objects.bulk_create(
+        [
+            Job(**_with_defaults({"args": args_of(n), "queue": queue_of(n), **columns}))
+            for n in range(count)
+        ],
+        batch_size=500,
+    )
+
+
+def make_running(worker=None, **columns):
+    columns = {"status": "RUNNING", "attempt": 1, "run_token": 1, **columns}
+    worker = worker or uuid.uuid4()
+    return make_job(
+        worker=worker, last_worker=worker, started_at=timezone.now(), **columns
+    )
+
+
+def make_finished(status, finished_at, **columns):
+    return make_job(status=status, finished_at=finished_at, attempt=1, **columns)
+
+
+@contextmanager
+def held(job):
+    """Somebody else's transaction has a lock on the job's row."""
+    other = connections.create_connection("default")
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(
+                "SELECT id FROM django_bgtasks_job WHERE id = %s FOR UPDATE",
+                [job.pk.hex],
+            )
+        yield
+        other.rollback()
+    finally:
+        other.close()
+
+
+def _with_defaults(columns):
+    return {
+        "task": "tests.sample.tasks.add",
+        "queue": "default",
+        "status": "READY",
+        "backend": "default",
+        "max_attempts": 3,
+        "enqueued_at": timezone.now(),
+        **columns,
+    }

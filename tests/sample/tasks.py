@@ -1,0 +1,244 @@
+"""Tasks for the tests. What they did is in ``calls``; ``gate`` lets them wait."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from django_bgtasks import Cancel, Retry, Snooze, background
+
+calls = []
+gate = threading.Event()
+started = threading.Event()
+
+
+def reset():
+    calls.clear()
+    gate.clear()
+    started.clear()
+
+
+@background
+def add(a, b=0):
+    calls.append((a, b))
+    return a + b
+
+
+@background
+async def aadd(a, b=0):
+    calls.append((a, b))
+    return a + b
+
+
+@background(queue_name="mail", priority=10, max_attempts=5, timeout=30)
+def send_mail(address, *, subject="Hello"):
+    calls.append((address, subject))
+
+
+@background(name="shop.renamed", max_attempts=1)
+def named():
+    calls.append("named")
+
+
+@background
+def fail(message="no"):
+    calls.append(message)
+    raise ValueError(message)
+
+
+@background(backoff=[10, 20], max_attempts=3)
+def fail_slowly():
+    raise OSError("again")
+
+
+@background(retry_on=OSError)
+def fail_for_good():
+    raise ValueError("not worth another try")
+
+
+@background(no_retry_on=(KeyError,))
+def fail_with(kind):
+    raise {"key": KeyError, "index": IndexError}[kind]("kind")
+
+
+@background(takes_context=True, backoff=0)
+def succeed_at(context, attempt):
+    calls.append(context.attempt)
+    if context.attempt < attempt:
+        raise ValueError(f"attempt {context.attempt}")
+    return "done"
+
+
+@background(takes_context=True)
+def report(context, steps):
+    for step in range(steps + 1):
+        context.progress(step, steps, f"step {step}")
+    calls.append(context.task_result.id)
+
+
+@background(takes_context=True)
+async def areport(context, steps):
+    for step in range(steps + 1):
+        await context.aprogress(step, steps)
+
+
+@background
+def retry_in_a_minute():
+    raise Retry(delay=60)
+
+
+@background
+def retry_by_backoff():
+    raise Retry
+
+
+@background(retry_on=KeyError)
+def retry_though_nothing_is_worth_it():
+    raise Retry
+
+
+@background
+def snooze_for_a_minute():
+    raise Snooze(60)
+
+
+@background
+def cancel_itself():
+    raise Cancel("nothing to do")
+
+
+@background
+def exit_the_process():
+    raise SystemExit(3)
+
+
+@background
+def return_no_json():
+    return {"when": object()}
+
+
+@background
+def fail_with_strange_text():
+    raise ValueError("NUL \x00 and a surrogate \ud800 " + "x" * 100_000)
+
+
+@background
+def wait_at_gate(name="one"):
+    calls.append(name)
+    started.set()
+    gate.wait(30)
+    return name
+
+
+@background
+async def await_gate():
+    calls.append("waits")
+    started.set()
+    await sync_to_async(gate.wait)(30)
+
+
+@background(timeout=5)
+def run_for_ever():
+    started.set()
+    try:
+        while not gate.wait(0.005):
+            pass
+    finally:
+        calls.append("unwound")
+
+
+@background(timeout=5)
+async def await_for_ever():
+    started.set()
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        calls.append("unwound")
+
+
+def refuse_a_third(exception, task_result):
+    calls.append((type(exception).__name__, task_result.attempts))
+    return None if task_result.attempts > 1 else 5
+
+
+@background(backoff=refuse_a_third, max_attempts=10)
+def fail_by_callable():
+    raise ValueError("no")
+
+
+@background(backoff=lambda exception, task_result: 1 / 0)
+def fail_with_broken_backoff():
+    raise ValueError("no")
+
+
+@background
+def takes_priority(priority):
+    calls.append(priority)
+
+
+@background
+def write_a_user(name):
+    get_user_model().objects.create(username=name)
+
+
+@background
+def leave_a_line(path, text):
+    """For tests with processes: shows that it ran, and in which order."""
+    with Path(path).open("a") as file:
+        file.write(f"{text}\n")
+
+
+@background
+def wait_for_file(path, line_to):
+    """Says in ``line_to`` that it runs, then runs until ``path`` exists."""
+    with Path(line_to).open("a") as file:
+        file.write("running\n")
+    pause = threading.Event()
+    while not Path(path).exists():
+        pause.wait(0.01)
+
+
+@background
+async def aexit(kind):
+    raise {"exit": SystemExit, "interrupt": KeyboardInterrupt}[kind]("out")
+
+
+@background
+def return_too_much(kind):
+    return {"integer": 10**5000, "text": "x" * 2_000_000}[kind]
+
+
+@background
+def snooze_for(seconds):
+    raise Snooze(seconds)
+
+
+@background
+def leave_a_transaction_open(name):
+    transaction.atomic().__enter__()
+    get_user_model().objects.create(username=name)
+
+
+@background(timeout=5)
+def hide_the_interruption():
+    """What a failing rollback does to the exception that caused it."""
+    started.set()
+    try:
+        while not gate.wait(0.005):
+            pass
+    finally:
+        raise ValueError("cannot roll back")
+
+
+@background
+async def await_a_thread():
+    """Nothing can stop a thread of the event loop's own pool."""
+
+    def block():
+        print("in its thread", flush=True)  # noqa: T201 (for the test that started us)
+        gate.wait(30)
+
+    await asyncio.to_thread(block)

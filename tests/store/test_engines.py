@@ -1,0 +1,189 @@
+"""What every engine must do; the suite runs on each database in turn."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+from django.utils import timezone
+
+from django_bgtasks.models import Job
+from django_bgtasks.store import queues
+from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.engines.base import Engine
+from tests.factories import held, make_job, make_jobs, make_running
+
+pytestmark = pytest.mark.django_db
+
+WORKER = uuid.uuid4()
+
+
+@pytest.fixture(params=["own", "portable"])
+def engine(request):
+    """The engine made for this database, and the one for any database."""
+    own = get_engine()
+    return own if request.param == "own" else Engine(own.connection)
+
+
+def test_each_database_has_its_own():
+    assert type(get_engine()) is not Engine
+    assert get_engine().alias == "default"
+
+
+def test_the_clock_is_about_right(engine):
+    assert abs(engine.now() - timezone.now()) < timedelta(minutes=1)
+
+
+def test_a_claim_marks_the_row_and_returns_it(engine):
+    now = timezone.now()
+    waiting = make_job(args=[1, {"a": None}], kwargs={"b": [2]}, run_after=now)
+    (job,) = engine.claim("default", 5, WORKER, now)
+    job_row = Job.objects.get()
+    for seen in (job, job_row):
+        assert (seen.pk, seen.status) == (waiting.pk, "RUNNING")
+        assert (seen.attempt, seen.run_token) == (1, 1)
+        assert seen.worker == seen.last_worker == WORKER
+        assert seen.started_at == now
+        assert (seen.args, seen.kwargs) == ([1, {"a": None}], {"b": [2]})
+        assert seen.enqueued_at == waiting.enqueued_at
+
+
+def test_the_urgent_first_then_the_old(engine):
+    rows = [make_job(priority=p) for p in (0, 5, -5, 5, 100, -100)]
+    claimed = [j.pk for j in engine.claim("default", 4, WORKER, timezone.now())]
+    assert claimed == [rows[i].pk for i in (4, 1, 3, 0)]
+    rest = [j.pk for j in engine.claim("default", 4, WORKER, timezone.now())]
+    assert rest == [rows[i].pk for i in (2, 5)]
+
+
+def test_only_ready_jobs_of_that_queue_are_claimed(engine):
+    make_job(status="SCHEDULED", run_after=timezone.now())
+    make_job(status="FAILED", finished_at=timezone.now())
+    make_running()
+    make_job(queue="other")
+    assert engine.claim("default", 5, WORKER, timezone.now()) == []
+    assert engine.claim("nothing", 5, WORKER, timezone.now()) == []
+
+
+def test_ready_queues_are_named_once_and_sorted(engine):
+    assert engine.ready_queues() == []
+    for queue in ("b", "a", "b", "c"):
+        make_job(queue=queue)
+    make_job(queue="later", status="SCHEDULED", run_after=timezone.now())
+    assert engine.ready_queues() == ["a", "b", "c"]
+    queues.pause("b")
+    assert engine.ready_queues() == ["a", "c"]
+    queues.resume("b")
+    assert engine.ready_queues() == ["a", "b", "c"]
+    assert engine.ready_queues(["c", "a", "later", "nothing"]) == ["a", "c"]
+
+
+def test_any_number_of_queues(engine):
+    make_jobs(1500, queue_of=lambda n: f"q{n:04}")
+    assert engine.ready_queues() == [f"q{n:04}" for n in range(1500)]
+
+
+def test_names_that_the_database_takes_for_one(engine, only):
+    only("mysql")
+    make_job(queue="Mail")
+    (name,) = engine.ready_queues(["mail"])
+    assert len(engine.claim(name, 5, WORKER, timezone.now())) == 1
+
+
+def test_success_is_recorded_for_the_run_that_has_the_job(engine):
+    now = timezone.now()
+    values = [None, 0, "text", {"a": [1, None]}, [], False]
+    jobs = [make_running(WORKER) for _ in values]
+    done = engine.finish_successful(list(zip(jobs, values, strict=True)), WORKER, now)
+    assert done == {job.pk for job in jobs}
+    for job, value in zip(jobs, values, strict=True):
+        job.refresh_from_db()
+        assert (job.status, job.result, job.worker) == ("SUCCESSFUL", value, None)
+        assert job.finished_at == now
+        assert job.last_worker == WORKER
+    assert Job.objects.filter(result__isnull=True).count() == 1
+
+
+def test_success_of_a_lost_run_changes_nothing(engine):
+    mine = make_running(WORKER)
+    other_worker = make_running()
+    other_run = make_running(WORKER)
+    Job.objects.filter(pk=other_run.pk).update(run_token=2)
+    gone = make_running(WORKER)
+    Job.objects.filter(pk=gone.pk).delete()
+    done = engine.finish_successful(
+        [(job, 1) for job in (mine, other_worker, other_run, gone)],
+        WORKER,
+        timezone.now(),
+    )
+    assert done == {mine.pk}
+    assert Job.objects.running().count() == 2
+
+
+def test_nothing_to_record(engine):
+    assert engine.finish_successful([], WORKER, timezone.now()) == set()
+
+
+def test_a_lost_connection_is_transient(engine):
+    assert engine.is_transient(OperationalError("server closed the connection"))
+    assert not engine.is_transient(ValueError())
+
+
+def test_a_syntax_error_is_not(engine):
+    with pytest.raises(Exception) as failed, transaction.atomic():  # noqa: PT011
+        connection.cursor().execute("SELECT 1 FROM no_such_table")
+    if connection.vendor != "sqlite":  # which has one class for all its errors
+        assert not engine.is_transient(failed.value)
+    assert not engine.is_conflict(failed.value)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_another_transaction_holds_is_passed_over(only, engine):
+    only("postgresql", "mysql")
+    locked = make_job(priority=10)
+    free = make_job()
+    with held(locked):
+        claimed = engine.claim("default", 5, WORKER, timezone.now())
+        assert [job.pk for job in claimed] == [free.pk]
+    claimed = engine.claim("default", 5, WORKER, timezone.now())
+    assert [job.pk for job in claimed] == [locked.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_is_told_from_other_trouble(only, engine):
+    only("sqlite")
+    engine = get_engine()
+    other = connections.create_connection("default")
+    other.settings_dict = {**other.settings_dict, "OPTIONS": {"timeout": 0.01}}
+    try:
+        with engine.transaction():
+            make_job()
+            with pytest.raises(OperationalError) as locked:
+                other.cursor().execute("BEGIN IMMEDIATE")
+    finally:
+        other.close()
+    assert engine.is_conflict(locked.value)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writing_transactions_take_the_lock_at_once_on_sqlite(only):
+    only("sqlite")
+    engine = get_engine()
+    other = connections.create_connection("default")
+    other.settings_dict = {**other.settings_dict, "OPTIONS": {"timeout": 0.01}}
+    try:
+        with engine.transaction(), pytest.raises(OperationalError, match="locked"):
+            # Nothing is written yet, and still nobody else may begin to.
+            other.cursor().execute("BEGIN IMMEDIATE")
+    finally:
+        other.close()
+    assert connection.transaction_mode != "IMMEDIATE"
+
+
+def test_a_large_batch(engine):
+    make_jobs(1200)
+    jobs = engine.claim("default", 1000, WORKER, timezone.now())
+    assert len(jobs) == 1000
+    assert [job.pk for job in jobs] == sorted(job.pk for job in jobs)
+    done = engine.finish_successful([(j, 1) for j in jobs], WORKER, timezone.now())
+    assert len(done) == 1000

@@ -1,0 +1,201 @@
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from django_bgtasks.models import Attempt, Job
+from django_bgtasks.outcomes import (
+    Cancelled,
+    Error,
+    Failed,
+    Released,
+    Snoozed,
+    Succeeded,
+    TimedOut,
+    Unknown,
+)
+from django_bgtasks.store import lifecycle
+from django_bgtasks.store.lifecycle import UNKNOWN_TASK_DELAY
+from tests.factories import make_finished, make_job, make_running
+from tests.sample import tasks as sample
+
+pytestmark = pytest.mark.django_db
+
+WORKER = uuid.uuid4()
+ERROR = Error("builtins.ValueError", "ValueError: no", "Traceback ...")
+NOW = timezone.now()
+SOON = timedelta(seconds=30)
+
+#: Outcome, status it leads to, attempts that count afterwards, Attempt's ending.
+TRANSITIONS = [
+    (Succeeded(1), "SUCCESSFUL", 2, None),
+    (Failed(ERROR, None), "FAILED", 2, "FAILED"),
+    (Failed(ERROR, SOON), "SCHEDULED", 2, "FAILED"),
+    (TimedOut(ERROR, None), "FAILED", 2, "TIMED_OUT"),
+    (TimedOut(ERROR, SOON), "SCHEDULED", 2, "TIMED_OUT"),
+    (Cancelled(ERROR), "CANCELLED", 2, "CANCELLED"),
+    (Snoozed(SOON), "SCHEDULED", 1, None),
+    (Unknown(), "SCHEDULED", 1, None),
+    (Released(), "READY", 1, None),
+]
+
+
+@pytest.mark.parametrize(("outcome", "status", "attempt", "ending"), TRANSITIONS)
+def test_every_way_out_of_running(outcome, status, attempt, ending):
+    job = make_running(WORKER, attempt=2, run_token=7)
+    assert lifecycle.finish(WORKER, [(job, outcome)], NOW) == []
+    row = Job.objects.get()
+    assert (row.status, row.attempt, row.run_token) == (status, attempt, 7)
+    assert row.worker is None
+    assert row.finished_at == (
+        NOW if status in ("SUCCESSFUL", "FAILED", "CANCELLED") else None
+    )
+    assert [a.ending for a in Attempt.objects.all()] == ([ending] if ending else [])
+
+
+@pytest.mark.parametrize(("outcome", "status", "attempt", "ending"), TRANSITIONS)
+@pytest.mark.parametrize("loss", ["worker", "run_token", "row"])
+def test_a_lost_run_changes_nothing(outcome, status, attempt, ending, loss):
+    job = make_running(WORKER, attempt=2, run_token=7)
+    rows = Job.objects.filter(pk=job.pk)
+    if loss == "worker":
+        rows.update(worker=uuid.uuid4())
+    elif loss == "run_token":
+        rows.update(run_token=8)
+    else:
+        rows.delete()
+    before = list(rows.values())
+    assert lifecycle.finish(WORKER, [(job, outcome)], NOW) == [job]
+    assert list(rows.values()) == before
+    assert not Attempt.objects.exists()
+
+
+@pytest.mark.parametrize("outcome", [Failed(ERROR, SOON), Snoozed(SOON), Released()])
+def test_what_somebody_cancelled_does_not_come_back(outcome):
+    job = make_running(WORKER, cancel_requested=True)
+    assert lifecycle.finish(WORKER, [(job, outcome)], NOW) == []
+    row = Job.objects.get()
+    assert (row.status, row.finished_at, row.worker) == ("CANCELLED", NOW, None)
+
+
+def test_a_success_stays_one_though_somebody_cancelled_it():
+    job = make_running(WORKER, cancel_requested=True)
+    lifecycle.finish(WORKER, [(job, Succeeded(1))], NOW)
+    assert Job.objects.get().status == "SUCCESSFUL"
+
+
+def test_a_retry_waits_for_its_delay():
+    job = make_running(WORKER)
+    lifecycle.finish(WORKER, [(job, Failed(ERROR, SOON))], NOW)
+    assert Job.objects.get().run_after == NOW + SOON
+
+
+def test_the_attempt_row_tells_what_happened():
+    job = make_running(WORKER, attempt=2)
+    lifecycle.finish(WORKER, [(job, Failed(ERROR, SOON))], NOW)
+    attempt = Attempt.objects.get()
+    assert (attempt.job_id, attempt.number, attempt.worker) == (job.pk, 2, WORKER)
+    assert (attempt.started_at, attempt.finished_at) == (job.started_at, NOW)
+    assert attempt.exception_class_path == "builtins.ValueError"
+    assert (attempt.error, attempt.traceback) == (ERROR.summary, ERROR.traceback)
+
+
+def test_the_time_since_when_a_task_is_unknown_is_kept_until_it_is_known():
+    job = make_running(WORKER)
+    lifecycle.finish(WORKER, [(job, Unknown())], NOW)
+    row = Job.objects.get()
+    assert (row.unknown_since, row.run_after) == (NOW, NOW + UNKNOWN_TASK_DELAY)
+    again = NOW + timedelta(minutes=1)
+    Job.objects.update(status="READY")
+    (job,) = lifecycle.claim(WORKER, ["default"], 1, again)
+    lifecycle.finish(WORKER, [(job, Unknown())], again)
+    assert Job.objects.get().unknown_since == NOW
+    Job.objects.update(status="READY")
+    (job,) = lifecycle.claim(WORKER, ["default"], 1, again)
+    lifecycle.finish(WORKER, [(job, Snoozed(SOON))], again)
+    assert Job.objects.get().unknown_since is None
+
+
+def test_a_batch_of_all_kinds_in_one_go():
+    ended = [(make_running(WORKER), outcome) for outcome, *_ in TRANSITIONS]
+    lost = make_running()
+    result = lifecycle.finish(WORKER, [*ended, (lost, Succeeded())], NOW)
+    assert result == [lost]
+    for (job, _), (_, status, *_rest) in zip(ended, TRANSITIONS, strict=True):
+        assert Job.objects.get(pk=job.pk).status == status
+    assert Attempt.objects.count() == 5
+
+
+def test_rows_are_locked_in_the_order_of_their_keys():
+    jobs = [make_running(WORKER) for _ in range(4)]
+    ended = [(job, Failed(ERROR, SOON)) for job in reversed(jobs)]
+    with CaptureQueriesContext(connection) as captured:
+        lifecycle.finish(WORKER, ended, NOW)
+    updates = "".join(
+        query["sql"].replace("-", "")
+        for query in captured.captured_queries
+        if query["sql"].startswith("UPDATE")
+    )
+    places = [updates.index(job.pk.hex) for job in jobs]
+    assert places == sorted(places)
+
+
+def test_a_claim_takes_queue_after_queue_up_to_the_limit():
+    first = [make_job(queue="a") for _ in range(2)]
+    second = [make_job(queue="b", priority=9) for _ in range(2)]
+    jobs = lifecycle.claim(WORKER, ["a", "b"], 3, NOW)
+    assert [job.pk for job in jobs] == [*(j.pk for j in first), second[0].pk]
+
+
+def test_cancel_ends_what_waits_and_asks_what_runs():
+    ready, scheduled = make_job(), make_job(status="SCHEDULED", run_after=NOW)
+    running = make_running()
+    done = make_finished("SUCCESSFUL", NOW)
+    counts = lifecycle.cancel(Job.objects.all(), NOW)
+    assert counts == (2, 1)
+    for job in (ready, scheduled):
+        job.refresh_from_db()
+        assert (job.status, job.finished_at) == ("CANCELLED", NOW)
+    running.refresh_from_db()
+    assert (running.status, running.cancel_requested) == ("RUNNING", True)
+    done.refresh_from_db()
+    assert (done.status, done.cancel_requested) == ("SUCCESSFUL", False)
+
+
+def test_cancel_of_nothing():
+    assert lifecycle.cancel(Job.objects.none()) == (0, 0)
+
+
+def test_retry_gives_one_more_attempt():
+    failed = make_finished("FAILED", NOW, max_attempts=1, run_token=4)
+    few = make_finished("CANCELLED", NOW, max_attempts=5, cancel_requested=True)
+    others = [make_job(), make_running(), make_finished("SUCCESSFUL", NOW)]
+    assert lifecycle.retry(Job.objects.all()) == 2
+    failed.refresh_from_db()
+    assert (failed.status, failed.finished_at) == ("READY", None)
+    assert (failed.attempt, failed.max_attempts, failed.run_token) == (1, 2, 4)
+    few.refresh_from_db()
+    assert (few.status, few.max_attempts, few.cancel_requested) == ("READY", 5, False)
+    for job in others:
+        status = job.status
+        job.refresh_from_db()
+        assert job.status == status
+
+
+def test_progress_is_written_for_the_run_that_has_the_job():
+    job = make_running(WORKER)
+    assert lifecycle.report_progress(job, {"done": 1})
+    assert Job.objects.get().progress == {"done": 1}
+    Job.objects.update(run_token=9)
+    assert not lifecycle.report_progress(job, {"done": 2})
+    assert Job.objects.get().progress == {"done": 1}
+
+
+def test_enqueue_takes_the_clock():
+    task = sample.add.using(run_after=NOW)
+    before = lifecycle.enqueue(task, [1], {}, backend="default", now=NOW - SOON)
+    after = lifecycle.enqueue(task, [1], {}, backend="default", now=NOW)
+    assert (before.status, after.status) == ("SCHEDULED", "READY")

@@ -1,0 +1,70 @@
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from django_bgtasks.conf import DEFAULT_RETENTION, get_settings
+from django_bgtasks.exceptions import InvalidSetting, UnknownSetting
+
+pytestmark = pytest.mark.once
+
+
+def test_nothing_need_be_set():
+    settings = get_settings()
+    assert settings.max_attempts == 3
+    assert settings.timeout is None
+    assert settings.retention == DEFAULT_RETENTION
+
+
+def test_changed_settings_are_read_again():
+    with override_settings(BGTASKS={"MAX_ATTEMPTS": 7, "TIMEOUT": 90}):
+        assert get_settings().max_attempts == 7
+        assert get_settings().timeout == timedelta(seconds=90)
+    assert get_settings().max_attempts == 3
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion(settings):
+    settings.BGTASKS = {"MAX_ATEMPTS": 7}
+    with pytest.raises(UnknownSetting, match="'MAX_ATEMPTS'.*mean 'MAX_ATTEMPTS'"):
+        get_settings()
+
+
+def test_without_a_likely_one_all_keys_are_named(settings):
+    settings.BGTASKS = {"X": 7}
+    with pytest.raises(UnknownSetting, match=r"one of: IMPORTS, MAX_ATTEMPTS, .*"):
+        get_settings()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MAX_ATTEMPTS", 0),
+        ("MAX_ATTEMPTS", "3"),
+        ("MAX_ATTEMPTS", True),
+        ("TIMEOUT", 0),
+        ("TIMEOUT", "1m"),
+        ("THREADS", -1),
+        ("POLL_INTERVAL", None),
+        ("IMPORTS", "shop.jobs"),
+        ("RETENTION", 5),
+        ("RETENTION", {"DONE": 5}),
+        ("RETENTION", {"FAILED": "a week"}),
+        ("RETENTION", {"FAILED": timedelta(days=1_000_000)}),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(settings, key, value):
+    settings.BGTASKS = {key: value}
+    with pytest.raises(InvalidSetting, match=key):
+        get_settings()
+
+
+def test_the_setting_must_be_a_dict(settings):
+    settings.BGTASKS = ["MAX_ATTEMPTS"]
+    with pytest.raises(ImproperlyConfigured, match="must be a dict"):
+        get_settings()
+
+
+def test_retention_is_merged_by_status(settings):
+    settings.BGTASKS = {"RETENTION": {"FAILED": None}}
+    assert get_settings().retention == {**DEFAULT_RETENTION, "FAILED": None}
