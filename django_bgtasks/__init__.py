@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django_bgtasks.bulk import enqueue_many
 from django_bgtasks.context import TaskContext
 from django_bgtasks.exceptions import (
     Cancel,
@@ -12,7 +13,7 @@ from django_bgtasks.exceptions import (
     TimeLimitExceeded,
 )
 from django_bgtasks.retries import RetryPolicy
-from django_bgtasks.tasks import Task, background
+from django_bgtasks.tasks import Signature, Task, background
 
 __all__ = [
     "Cancel",
@@ -20,9 +21,11 @@ __all__ = [
     "NotJSON",
     "Retry",
     "RetryPolicy",
+    "Signature",
     "Snooze",
     "Task",
     "TaskContext",
     "TimeLimitExceeded",
     "background",
+    "enqueue_many",
 ]

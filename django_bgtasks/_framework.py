@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import django
+from django.dispatch import Signal
 
 if TYPE_CHECKING or django.VERSION >= (6, 0):
-    from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task_backends
+    from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, signals, task_backends
     from django.tasks.backends.base import BaseTaskBackend
     from django.tasks.base import (
         DEFAULT_TASK_PRIORITY,
@@ -26,7 +27,6 @@ if TYPE_CHECKING or django.VERSION >= (6, 0):
         TaskResultDoesNotExist,
         TaskResultMismatch,
     )
-    from django.tasks.signals import task_enqueued, task_finished, task_started
 else:
     try:
         from django_tasks import DEFAULT_TASK_BACKEND_ALIAS, task_backends
@@ -39,6 +39,7 @@ else:
             "pip install 'django-bgtasks[backport]'"
         )
         raise ImportError(message, name="django_tasks") from error
+    from django_tasks import signals
     from django_tasks.backends.base import BaseTaskBackend
     from django_tasks.base import (
         DEFAULT_TASK_PRIORITY,
@@ -56,7 +57,33 @@ else:
         TaskResultDoesNotExist,
         TaskResultMismatch,
     )
-    from django_tasks.signals import task_enqueued, task_finished, task_started
+
+task_enqueued: Signal = signals.task_enqueued
+task_started: Signal = signals.task_started
+task_finished: Signal = signals.task_finished
+
+_LOG_RECEIVERS = {
+    id(signals.log_task_enqueued),
+    id(signals.log_task_started),
+    id(signals.log_task_finished),
+}
+
+
+def is_heard(signal: Signal, level: int) -> bool:
+    """Whether sending one of the three signals would make any difference.
+
+    The framework's own receivers only log. Where nobody else listens and the line
+    would go nowhere, the signal and the TaskResult that it takes can be spared; for
+    short jobs, they are the greater part of the work.
+
+    Args:
+        level: of the line that would be logged.
+    """
+    for key, *_ in signal.receivers:
+        if key[0] not in _LOG_RECEIVERS:
+            return True
+    return signals.logger.isEnabledFor(level)
+
 
 __all__ = [
     "DEFAULT_TASK_BACKEND_ALIAS",
@@ -71,6 +98,7 @@ __all__ = [
     "TaskResultDoesNotExist",
     "TaskResultMismatch",
     "TaskResultStatus",
+    "is_heard",
     "task_backends",
     "task_enqueued",
     "task_finished",

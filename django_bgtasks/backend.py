@@ -6,10 +6,13 @@ the store is therefore reached inside functions here, and nowhere else so.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+from django.utils import timezone
 
 from django_bgtasks._framework import (
     DEFAULT_TASK_BACKEND_ALIAS,
@@ -19,12 +22,20 @@ from django_bgtasks._framework import (
     TaskResult,
     TaskResultDoesNotExist,
     TaskResultStatus,
+    is_heard,
     task_backends,
     task_enqueued,
 )
 from django_bgtasks._framework import Task as BaseTask
 from django_bgtasks.arguments import normalize_call
-from django_bgtasks.tasks import Task, adopt, find_task, task_path, with_row_options
+from django_bgtasks.tasks import (
+    Signature,
+    Task,
+    adopt,
+    find_task,
+    task_path,
+    with_row_options,
+)
 
 if TYPE_CHECKING:
     from django_bgtasks.models import Job
@@ -87,13 +98,45 @@ class DatabaseBackend(BaseTaskBackend):
 
         self.validate_task(task)
         options = adopt(task)
-        options.check_arguments(args, kwargs)
-        job = lifecycle.enqueue(
-            options, *normalize_call(args, kwargs), backend=self.alias
-        )
+        make = lifecycle.job_maker(options, self.alias, timezone.now())
+        job = make(*_checked(options, args, kwargs))
+        lifecycle.enqueue([job])
         result = build_result(job, task)
         task_enqueued.send(type(self), task_result=result)
         return result
+
+    def enqueue_many(
+        self, signatures: Sequence[Signature[..., Any]], *, results: bool
+    ) -> list[TaskResult[Any, Any]]:
+        """Write jobs in one statement, in the caller's transaction if there is one.
+
+        Args:
+            signatures: of tasks that are valid for this backend.
+            results: whether to return a TaskResult for each; else nothing is.
+
+        Raises:
+            TypeError, NotJSON: as ``enqueue``; then nothing is written.
+        """
+        from django_bgtasks.store import lifecycle  # noqa: PLC0415 (see the module's docstring)
+
+        tasks = {id(s.task): s.task for s in signatures}
+        now = timezone.now()
+        make = {
+            key: lifecycle.job_maker(task, self.alias, now)
+            for key, task in tasks.items()
+        }
+        jobs = [
+            make[id(s.task)](*_checked(s.task, s.args, s.kwargs)) for s in signatures
+        ]
+        lifecycle.enqueue(jobs)
+        is_told = is_heard(task_enqueued, logging.DEBUG)
+        if not (results or is_told):
+            return []
+        made = [build_result(j, s.task) for j, s in zip(jobs, signatures, strict=True)]
+        if is_told:
+            for result in made:
+                task_enqueued.send(type(self), task_result=result)
+        return made if results else []
 
     def get_result(self, result_id: str) -> TaskResult[Any, Any]:
         """The job with this id as Django's TaskResult.
@@ -164,6 +207,13 @@ def build_result(job: Job, task: BaseTask[Any, Any]) -> TaskResult[Any, Any]:
     # Django's own way: the field takes no part in __init__, and the class is frozen.
     object.__setattr__(result, "_return_value", job.result)
     return result
+
+
+def _checked(
+    task: Task[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    task.check_arguments(args, kwargs)
+    return normalize_call(args, kwargs)
 
 
 def _parse_id(result_id: str) -> UUID | None:

@@ -49,6 +49,12 @@ def _optional_duration(key: str, value: Any) -> timedelta | None:
     return None if value is None else _duration(key, value)
 
 
+def _yes_or_no(key: str, value: Any) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise InvalidSetting(key, value, "True, False or None")
+
+
 def _age(key: str, value: Any) -> timedelta | None:
     age = _optional_duration(key, value)
     if age is not None and age > LONGEST_AGE:
@@ -84,8 +90,13 @@ class Settings:
     timeout: timedelta | None = None
     #: Jobs that one worker process runs at the same time.
     threads: int = 4
+    #: Worker processes that ``run_tasks`` starts.
+    processes: int = 1
     #: How often an idle worker looks for due jobs, in seconds or as a timedelta.
     poll_interval: timedelta = timedelta(seconds=0.5)
+    #: Whether workers on PostgreSQL wait for NOTIFY; None: unless a pooler such as
+    #: PgBouncer, which may not pass it on, stands between.
+    listen: bool | None = None
     #: How long a stopping worker waits for what is running.
     shutdown_grace: timedelta = timedelta(seconds=30)
     #: How long a job waits for a worker that knows its task before it is FAILED.
@@ -102,7 +113,9 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "MAX_ATTEMPTS": _positive_integer,
     "TIMEOUT": _optional_duration,
     "THREADS": _positive_integer,
+    "PROCESSES": _positive_integer,
     "POLL_INTERVAL": _duration,
+    "LISTEN": _yes_or_no,
     "SHUTDOWN_GRACE": _duration,
     "UNKNOWN_TASK_GRACE": _duration,
     "RETENTION": _retention,

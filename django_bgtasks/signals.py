@@ -28,12 +28,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_bgtasks")
 
-#: An attempt begins; sent with ``job``. The thread is the one that runs a plain
-#: function; for ``async`` ones it is that of ``sync_to_async``.
-job_started = Signal()
+#: An attempt begins; sent with ``job``, from the thread that runs a plain function.
+job_started = Signal(use_caching=True)
 #: An attempt is over and its outcome not yet written; sent with ``job``, ``outcome``
 #: and ``duration`` in seconds, from the same thread as ``job_started``.
-job_ended = Signal()
+job_ended = Signal(use_caching=True)
 #: A worker could not record an outcome, for the job is no longer its own; sent with
 #: ``job``.
 job_lost = Signal()
@@ -45,7 +44,8 @@ worker_stopped = Signal()
 
 @receiver(job_started)
 def _log_job_started(*, job: Job, **kwargs: Any) -> None:
-    logger.debug("%s %s started", job.task, job.pk, extra=_facts(job))
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s %s started", job.task, job.pk, extra=_facts(job))
 
 
 @receiver(job_ended)

@@ -45,6 +45,11 @@ from django_bgtasks.exceptions import (
 )
 from django_bgtasks.retries import Backoff, RetryPolicy, check_backoff, delay_after
 
+_POSITIONAL = {
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+}
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -180,6 +185,10 @@ class Task(_Base[P, R]):
         changes = {name: value for name, value in options.items() if value is not None}
         return replace(self, **changes)
 
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[P, R]:
+        """This task with its arguments, not yet enqueued; see ``enqueue_many``."""
+        return Signature(self, args, kwargs)
+
     def now(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, without a row, and return its value.
 
@@ -199,6 +208,8 @@ class Task(_Base[P, R]):
 
     def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise TypeError if the function cannot be called with these arguments."""
+        if len(args) in self._plain_counts and not kwargs:
+            return
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -217,6 +228,20 @@ class Task(_Base[P, R]):
     def reserved_parameters(self) -> list[str]:
         """Parameters of the function that a call would take for itself."""
         return [name for name in CALL_KEYWORDS if name in self._signature.parameters]
+
+    @cached_property
+    def is_async(self) -> bool:
+        """Whether the function has to be awaited."""
+        return inspect.iscoroutinefunction(self.func)
+
+    @cached_property
+    def _plain_counts(self) -> range:
+        """Numbers of arguments that need no further check, if there are no keywords."""
+        parameters = self._signature.parameters.values()
+        if any(p.kind not in _POSITIONAL for p in parameters):
+            return range(0)
+        required = sum(p.default is inspect.Parameter.empty for p in parameters)
+        return range(required, len(parameters) + 1)
 
     @cached_property
     def _signature(self) -> inspect.Signature:
@@ -243,6 +268,29 @@ class Task(_Base[P, R]):
             errors=[],
             worker_ids=["inline"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Signature(Generic[P, R]):
+    """A task with its arguments, not yet enqueued: ``send.s(42)``.
+
+    Args:
+        task: what to run.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+    """
+
+    task: Task[P, R]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
+    def using(self, **options: Any) -> Signature[P, R]:
+        """A copy whose task has other options; see ``Task.using``."""
+        return replace(self, task=self.task.using(**options))
+
+    def enqueue(self) -> TaskResult[P, R]:
+        """Enqueue it alone; raises what ``Task.enqueue`` does."""
+        return self.task.enqueue(*self.args, **self.kwargs)
 
 
 class RowOptions(Protocol):

@@ -9,7 +9,8 @@ from django.utils import timezone
 from django_bgtasks.conf import get_settings
 from django_bgtasks.models import Job
 from django_bgtasks.worker.clock import Clock
-from django_bgtasks.worker.worker import Worker, WorkerOptions
+from django_bgtasks.worker.options import WorkerOptions
+from django_bgtasks.worker.worker import Worker
 from tests.sample import tasks as sample
 
 

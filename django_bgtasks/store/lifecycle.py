@@ -6,20 +6,19 @@ changed the job first, and nothing more may be done about it here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
-from django.utils import timezone
 
 from django_bgtasks.conf import get_settings
 from django_bgtasks.context import Progress
 from django_bgtasks.exceptions import as_timedelta
 from django_bgtasks.models import Attempt, Job, JobQuerySet
-from django_bgtasks.models.job import Status
+from django_bgtasks.models.job import Status, new_id
 from django_bgtasks.outcomes import (
     Cancelled,
     Failed,
@@ -30,8 +29,9 @@ from django_bgtasks.outcomes import (
     TimedOut,
     Unknown,
 )
+from django_bgtasks.store import wakeup
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.store.engines.base import running
+from django_bgtasks.store.engines.base import Mark, Success, running
 from django_bgtasks.tasks import Task
 
 #: How long a job stays away after a worker that does not know its task claimed it.
@@ -40,62 +40,90 @@ UNKNOWN_TASK_DELAY = timedelta(seconds=15)
 #: What a task may ask for can be beyond the end of the calendar.
 LONGEST_DELAY = timedelta(days=3650)
 
+#: The columns that nobody has written anything of interest to yet.
+_EMPTY_JOB: dict[str, Any] = {
+    "attempt": 0,
+    "run_token": 0,
+    "cancel_requested": False,
+    "started_at": None,
+    "finished_at": None,
+    "worker": None,
+    "last_worker": None,
+    "unknown_since": None,
+    "progress": None,
+    "result": None,
+}
+
 #: A job whose run is over, and how it ended.
 Ended = tuple[Job, Outcome]
 
 
-def enqueue(
-    task: Task[Any, Any],
-    args: list[Any],
-    kwargs: dict[str, Any],
-    *,
-    backend: str,
-    now: datetime | None = None,
-) -> Job:
-    """Write one job, in the caller's transaction if there is one.
+def job_maker(
+    task: Task[Any, Any], backend: str, now: datetime
+) -> Callable[[list[Any], dict[str, Any]], Job]:
+    """What makes new jobs of ``task``, not yet written, from plain JSON arguments.
 
     Options that the task leaves open are settled here, once: the row says all
     that a worker needs to know.
 
     Args:
-        args, kwargs: plain JSON that fits the function.
-        backend: the ``TASKS`` alias through which it came.
-        now: the time; default the host's.
+        backend: the ``TASKS`` alias through which they come.
+        now: the time.
     """
     settings = get_settings()
-    now = now or timezone.now()
+    alias = get_engine().alias
     due = task.run_after is None or task.run_after <= now
     timeout = settings.timeout if task.timeout is None else as_timedelta(task.timeout)
-    job = Job(
-        task=task.path,
-        queue=task.queue_name,
-        priority=task.priority,
-        status=Status.READY if due else Status.SCHEDULED,
-        args=args,
-        kwargs=kwargs,
-        backend=backend,
-        max_attempts=task.max_attempts or settings.max_attempts,
-        timeout=None if timeout is None else timeout.total_seconds(),
-        run_after=task.run_after,
-        enqueued_at=now,
-    )
-    job.save(force_insert=True, using=get_engine().alias)
-    return job
+    columns = {
+        **_EMPTY_JOB,
+        "task": task.path,
+        "queue": task.queue_name,
+        "priority": task.priority,
+        "status": Status.READY if due else Status.SCHEDULED,
+        "backend": backend,
+        "max_attempts": task.max_attempts or settings.max_attempts,
+        "timeout": None if timeout is None else timeout.total_seconds(),
+        "run_after": task.run_after,
+        "enqueued_at": now,
+    }
+
+    def make(args: list[Any], kwargs: dict[str, Any]) -> Job:
+        return Job.from_columns(
+            alias, {**columns, "id": new_id(), "args": args, "kwargs": kwargs}
+        )
+
+    return make
 
 
-def claim(worker: UUID, queues: Sequence[str], limit: int, now: datetime) -> list[Job]:
-    """Take up to ``limit`` READY jobs for ``worker``.
+def enqueue(jobs: Sequence[Job]) -> None:
+    """Write new jobs, in the caller's transaction if there is one."""
+    get_engine().insert(jobs)
+    for queue in {job.queue for job in jobs if job.status == Status.READY}:
+        wakeup.call(queue)
+
+
+class Want(NamedTuple):
+    """What to claim.
 
     Args:
-        queues: names, tried in this order.
+        queue: its name.
+        limit: how many jobs at the most.
+        after: priority and id of the last job that this worker claimed from the
+            queue, to look only behind it; None looks at all.
+    """
+
+    queue: str
+    limit: int
+    after: Mark | None = None
+
+
+def claim(worker: UUID, want: Want, now: datetime) -> list[Job]:
+    """Take READY jobs for ``worker``: the urgent first, then the old.
+
+    Args:
         now: the time by the database's clock.
     """
-    engine = get_engine()
-    jobs: list[Job] = []
-    for queue in queues:
-        if len(jobs) < limit:
-            jobs += engine.claim(queue, limit - len(jobs), worker, now)
-    return jobs
+    return get_engine().claim(*want[:2], worker, now, want.after)
 
 
 def finish(worker: UUID, ended: Sequence[Ended], now: datetime) -> list[Job]:
@@ -109,24 +137,41 @@ def finish(worker: UUID, ended: Sequence[Ended], now: datetime) -> list[Job]:
         The jobs that ``worker`` had lost meanwhile; about them nothing was written.
     """
     engine = get_engine()
-    # In the order of their keys, as cancel() does it, so that two rarely stand in
-    # each other's way. Where they do, the worker tries again.
-    ended = sorted(ended, key=lambda pair: pair[0].pk)
+    successes, others = _in_order_of_keys(ended)
     with engine.transaction():
-        recorded = engine.finish_successful(
-            [(job, o.value) for job, o in ended if isinstance(o, Succeeded)],
-            worker,
-            now,
-        )
+        lost = engine.finish_successful(successes, worker, now)
         attempts = []
-        for job, outcome in ended:
-            if isinstance(outcome, Succeeded):
-                continue
+        for job, outcome in others:
             if _leave_running(job, outcome, worker, engine.alias, now):
-                recorded.add(job.pk)
                 attempts += _attempt_rows(job, outcome, worker, now)
+            else:
+                lost.append(job)
         Attempt.objects.using(engine.alias).bulk_create(attempts)
-    return [job for job, _ in ended if job.pk not in recorded]
+    return lost
+
+
+def finish_and_claim(
+    worker: UUID, ended: Sequence[Ended], want: Want, now: datetime
+) -> tuple[list[Job], list[Job]]:
+    """``finish`` for runs that all Succeeded, and ``claim``, in one transaction.
+
+    Returns:
+        The jobs that were lost, and those that were claimed.
+    """
+    successes, _ = _in_order_of_keys(ended)
+    return get_engine().finish_and_claim(successes, *want[:2], worker, now, want.after)
+
+
+def _in_order_of_keys(ended: Sequence[Ended]) -> tuple[list[Success], list[Ended]]:
+    """Successes with their values, and what ended otherwise.
+
+    In the order of their keys, as cancel() does it, so that two rarely stand in each
+    other's way. Where they do, the worker tries again.
+    """
+    ended = sorted(ended, key=lambda pair: pair[0].pk.int)
+    successes = [(job, o.value) for job, o in ended if isinstance(o, Succeeded)]
+    others = [pair for pair in ended if not isinstance(pair[1], Succeeded)]
+    return successes, others
 
 
 def _leave_running(
@@ -204,6 +249,11 @@ def _attempt_rows(
     ]
 
 
+def running_jobs(worker: UUID) -> list[Job]:
+    """The jobs that ``worker`` has, by their rows."""
+    return list(Job.objects.using(get_engine().alias).filter(worker=worker))
+
+
 def report_progress(job: Job, progress: Progress) -> bool:
     """Write how far a running job is.
 
@@ -255,7 +305,7 @@ def retry(jobs: JobQuerySet) -> int:
     Returns:
         How many there were.
     """
-    return (
+    retried = (
         jobs.using(get_engine().alias)
         .filter(status__in=(Status.FAILED, Status.CANCELLED))
         .update(
@@ -268,3 +318,6 @@ def retry(jobs: JobQuerySet) -> int:
             progress=None,
         )
     )
+    if retried:
+        wakeup.call()
+    return retried

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django_bgtasks.models import Attempt, Job, JobQuerySet
 from django_bgtasks.models.job import Status
+from django_bgtasks.store import wakeup
 from django_bgtasks.store.engines import get_engine
 
 #: Rows that one transaction touches at the most, so that none is held for long.
@@ -36,7 +37,14 @@ def promote(now: datetime, limit: int = BATCH) -> int:
             .select_for_update(skip_locked=skip_locked)
             .values_list("pk", flat=True)[:limit]
         )
+        wakeup.call()
         return rows.filter(pk__in=sorted(ids)).update(status=Status.READY)
+
+
+def next_due(now: datetime) -> datetime | None:
+    """When the first SCHEDULED job will be due that is not yet; None without any."""
+    later = Job.objects.using(get_engine().alias).scheduled().filter(run_after__gt=now)
+    return later.order_by("run_after").values_list("run_after", flat=True).first()
 
 
 def prune(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django_bgtasks.models import Queue
+from django_bgtasks.store import wakeup
 from django_bgtasks.store.engines import get_engine
 
 
@@ -19,3 +20,4 @@ def pause(name: str, now: datetime | None = None) -> None:
 def resume(name: str) -> None:
     """Let workers claim from the queue again."""
     Queue.objects.using(get_engine().alias).filter(name=name).update(paused_at=None)
+    wakeup.call(name)

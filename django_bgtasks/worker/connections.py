@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from django.db import close_old_connections, connections, reset_queries
+from django.db import connections
 
 from django_bgtasks.signals import logger
 
 
-@contextmanager
-def clean_connections() -> Iterator[None]:
-    """Run something on connections that are fit for use, and leave them so."""
-    close_old_connections()
-    try:
-        yield
-    finally:
-        leave_connections_clean()
-
-
 def leave_connections_clean() -> None:
     """Let nothing of one job's use of this thread's connections reach the next."""
-    reset_queries()
     for connection in connections.all(initialized_only=True):
+        connection.queries_log.clear()
         if connection.in_atomic_block:
             logger.error(
                 "A task left a transaction open on the database %r; rolled back",
@@ -33,4 +20,5 @@ def leave_connections_clean() -> None:
             # give the thread another one.
             connection.close()
             del connections[connection.alias]
-    close_old_connections()
+        else:
+            connection.close_if_unusable_or_obsolete()

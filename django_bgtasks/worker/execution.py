@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from inspect import iscoroutinefunction
-from typing import Any, TypeVar, cast
+from functools import cached_property
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
@@ -17,6 +17,7 @@ from django_bgtasks._framework import (
     TaskError,
     TaskResult,
     TaskResultStatus,
+    is_heard,
     task_finished,
     task_started,
 )
@@ -51,24 +52,17 @@ from django_bgtasks.retries import RetryPolicy
 from django_bgtasks.signals import job_ended, job_started, logger
 from django_bgtasks.tasks import Task, find_task, with_row_options
 from django_bgtasks.worker.clock import Clock
-from django_bgtasks.worker.connections import (
-    clean_connections,
-    leave_connections_clean,
-)
+from django_bgtasks.worker.connections import leave_connections_clean
+from django_bgtasks.worker.event_loop import EventLoop
 from django_bgtasks.worker.interrupt import Interruptible
 from django_bgtasks.worker.progress import ProgressReporter
-
-T = TypeVar("T")
-U = TypeVar("U")
-
-_side_thread = ThreadPoolExecutor(1, thread_name_prefix="bgtasks-side")
 
 
 class Execution:
     """A claimed job, how to run it, and how to stop it.
 
-    Made by the worker's loop, run in an executor thread (``run``) or on the event
-    loop (``arun``); ``interrupt`` is called from the worker's loop meanwhile.
+    Made by the worker's loop and run in an executor thread; ``interrupt`` is called
+    from the worker's loop meanwhile.
 
     Args:
         job: as it was claimed.
@@ -80,34 +74,30 @@ class Execution:
         self.task = find_task(job.task)
         #: On the monotonic clock; None before the body runs, or without a limit.
         self.deadline: float | None = None
+        #: Seconds that it took, once it is over.
+        self.duration = 0.0
+        self.claimed_at = clock.monotonic()
         self._clock = clock
         self._interruptible = Interruptible()
         self._body: asyncio.Future[Any] | None = None
         self._reason: type[Interrupt] | None = None
         self._outcome: Outcome | None = None
-        self._began = self._clock.monotonic()
+        self._began = self.claimed_at
 
     @property
     def is_async(self) -> bool:
-        """Whether it has to be awaited on an event loop."""
-        return self.task is not None and iscoroutinefunction(self.task.func)
+        """Whether its body is awaited on the event loop."""
+        return self.task is not None and self.task.is_async
 
-    def run(self) -> Outcome:
-        """Run the task in this thread."""
+    def run(self, event_loop: EventLoop) -> Outcome:
+        """Run the task in this thread, or wait here while it is awaited."""
         try:
-            with clean_connections():
-                return self._run()
+            try:
+                return self._run(event_loop)
+            finally:
+                leave_connections_clean()
         except BaseException as error:  # noqa: BLE001 (see _crashed)
             return self._crashed(error)
-
-    async def arun(self) -> Outcome:
-        """Await the task on this thread's event loop."""
-        try:
-            return await self._arun()
-        except BaseException as error:  # noqa: BLE001 (see _crashed)
-            return self._crashed(error)
-        finally:
-            await _tidy_shared_thread()
 
     def interrupt(self, reason: type[Interrupt]) -> None:
         """Raise ``reason`` inside the running task; the first one counts."""
@@ -124,41 +114,49 @@ class Execution:
         """Whether the attempt runs past its time limit."""
         return self.deadline is not None and monotonic >= self.deadline
 
-    def _run(self) -> Outcome:
-        if self.task is None:
+    def _run(self, event_loop: EventLoop) -> Outcome:
+        self._began = self._clock.monotonic()
+        task = self.task
+        if task is None:
             return self._end(self._outcome_of_unknown())
-        self._begin(self.task)
+        self._begin()
         # Everything a task can raise, SystemExit too, is the job's to record: no
         # task may take the worker down.
         try:
-            with self._interruptible:
-                if self._reason is not None:
-                    raise self._reason  # noqa: TRY301 (as if it were raised by the body)
-                value = self.task.call(*self._positional(), **self.job.kwargs)
+            if task.is_async:
+                value = self._await_body(task, event_loop)
+            else:
+                value = self._call_body(task)
             value = normalize_result(value)
         except BaseException as error:  # noqa: BLE001 (see above)
             return self._fail(error)
         return self._succeed(value)
 
-    async def _arun(self) -> Outcome:
-        task = self.task
-        if task is None:
-            return self._end(self._outcome_of_unknown())
-        await _off_the_loop(self._begin, task)
+    def _call_body(self, task: Task[Any, Any]) -> Any:
+        args = self._positional(task)
+        with self._interruptible:
+            if self._reason is not None:
+                raise self._reason
+            return task.func(*args, **self.job.kwargs)
+
+    def _await_body(self, task: Task[Any, Any], event_loop: EventLoop) -> Any:
+        body = task.func(*self._positional(task), **self.job.kwargs)
+        value = event_loop.run(self._awaited(body))
+        if isinstance(value, _Raised):
+            raise value.error
+        return value
+
+    async def _awaited(self, body: Coroutine[Any, Any, Any]) -> Any:
         # A task of its own, so that a late cancellation cannot hit what follows it.
-        self._body = asyncio.ensure_future(
-            _as_value(task.acall(*self._positional(), **self.job.kwargs))
-        )
+        self._body = asyncio.ensure_future(_as_value(body))
         if self._reason is not None:
             self._body.cancel()
         try:
-            value = await self._body
-            if isinstance(value, _Exit):
-                raise value.error  # noqa: TRY301 (as if it were raised by the body)
-            value = normalize_result(value)
-        except BaseException as error:  # noqa: BLE001 (as in _run)
-            return await _off_the_loop(self._fail, error)
-        return await _off_the_loop(self._succeed, value)
+            return await self._body
+        except BaseException as error:  # noqa: BLE001 (for the thread that waits)
+            return _Raised(error)
+        finally:
+            await _tidy_shared_thread()
 
     def _crashed(self, error: BaseException) -> Outcome:
         """The attempt fell over outside its body: a lost connection, a log handler.
@@ -173,17 +171,22 @@ class Execution:
         delay = RetryPolicy().delay(self.job.attempt) if again else None
         return Failed(Error.from_exception(error), delay)
 
-    def _begin(self, task: Task[Any, Any]) -> None:
-        self._began = self._clock.monotonic()
+    @cached_property
+    def result(self) -> TaskResult[Any, Any]:
+        """The job as Django's snapshot, while it runs."""
+        task = cast("Task[Any, Any]", self.task)
+        return build_result(self.job, with_row_options(task, self.job))
+
+    def _begin(self) -> None:
         if self.job.timeout is not None:
             self.deadline = self._began + self.job.timeout
-        self.result = build_result(self.job, with_row_options(task, self.job))
         job_started.send_robust(Job, job=self.job)
-        task_started.send_robust(self._sender, task_result=self.result)
+        if is_heard(task_started, logging.INFO):
+            task_started.send_robust(self._sender, task_result=self.result)
 
-    def _positional(self) -> list[Any]:
-        if not self.result.task.takes_context:
-            return list(self.job.args)
+    def _positional(self, task: Task[Any, Any]) -> list[Any]:
+        if not task.takes_context:
+            return cast("list[Any]", self.job.args)
         reporter = ProgressReporter(self.job)
         context = TaskContext(task_result=self.result, report=reporter.report)
         return [context, *self.job.args]
@@ -246,7 +249,7 @@ class Execution:
             return None
         if isinstance(error, Retry) and error.delay is not None:
             return error.delay
-        task = cast("Task[Any, Any]", self.result.task)
+        task = cast("Task[Any, Any]", self.task)
         try:
             return task.retry_delay(error, self.result)
         except Exception:  # noqa: BLE001 (whatever the callable raises, the job goes on)
@@ -260,9 +263,12 @@ class Execution:
     ) -> None:
         """Send Django's ``task_finished``, inside the except block if there is one.
 
-        In the thread that ran the body, so that what a receiver of ``task_started``
-        opened there (a span, a scope) can be closed.
+        In the thread of ``task_started``, so that what a receiver opened there (a
+        span, a scope) can be closed.
         """
+        failed = status == TaskResultStatus.FAILED
+        if not is_heard(task_finished, logging.ERROR if failed else logging.INFO):
+            return
         errors = list(self.result.errors)
         if error is not None:
             errors.append(
@@ -278,8 +284,10 @@ class Execution:
         task_finished.send_robust(self._sender, task_result=result)
 
     def _end(self, outcome: Outcome) -> Outcome:
-        duration = self._clock.monotonic() - self._began
-        job_ended.send_robust(Job, job=self.job, outcome=outcome, duration=duration)
+        self.duration = self._clock.monotonic() - self._began
+        job_ended.send_robust(
+            Job, job=self.job, outcome=outcome, duration=self.duration
+        )
         return outcome
 
     @property
@@ -292,8 +300,10 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class _Exit:
-    """An exception that asyncio would let end the event loop, and all that is on it."""
+class _Raised:
+    """What a body raised. As a value, for asyncio lets some exceptions end the event
+    loop, and all that is on it, and turns others into its own.
+    """
 
     error: BaseException
 
@@ -302,7 +312,7 @@ async def _as_value(body: Awaitable[Any]) -> Any:
     try:
         return await body
     except (SystemExit, KeyboardInterrupt) as error:
-        return _Exit(error)
+        return _Raised(error)
 
 
 async def _tidy_shared_thread() -> None:
@@ -312,18 +322,3 @@ async def _tidy_shared_thread() -> None:
     """
     tidying = asyncio.ensure_future(sync_to_async(leave_connections_clean)())
     await asyncio.wait([tidying], timeout=0.1)
-
-
-async def _off_the_loop(function: Callable[[T], U], argument: T) -> U:
-    """Call what may use the database, or a receiver of signals, in a thread.
-
-    A thread of our own, for in those that the tasks' ``sync_to_async`` and
-    ``to_thread`` use, one that blocks would hold up the beginning and the end of all
-    others.
-    """
-
-    def call() -> U:
-        with clean_connections():
-            return function(argument)
-
-    return await sync_to_async(call, thread_sensitive=False, executor=_side_thread)()

@@ -1,14 +1,16 @@
-"""Where executions run: threads for plain functions, one event loop for ``async``."""
+"""Where executions run: a fixed number of threads that do nothing else."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable
-from functools import cached_property
+from collections import deque
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
+from django.db import close_old_connections
+
 from django_bgtasks.outcomes import Outcome
+from django_bgtasks.worker.event_loop import EventLoop
 from django_bgtasks.worker.execution import Execution
 
 #: Called with an execution and its outcome, in the thread that ran it.
@@ -16,7 +18,11 @@ Ending = Callable[[Execution, Outcome], None]
 
 
 class Executor:
-    """A fixed number of threads that do nothing but run tasks.
+    """Threads that run executions, in the order in which they were submitted.
+
+    A thread stands for one job at a time, also while an ``async def`` task of it runs
+    on the event loop. What waits is in a deque that all threads take from: no lock is
+    held, and no job waits behind a long one while another thread is free.
 
     Args:
         threads: how many.
@@ -25,7 +31,10 @@ class Executor:
 
     def __init__(self, threads: int, on_end: Ending) -> None:
         self._on_end = on_end
-        self._inbox: SimpleQueue[Execution | None] = SimpleQueue()
+        self._waiting: deque[Execution] = deque()
+        # True for every thread that should look; False for every one that should end.
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._event_loop = EventLoop()
         # Daemons, for a task that ignores its interruption must not keep the
         # process from ending.
         self._threads = [
@@ -35,35 +44,49 @@ class Executor:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, execution: Execution) -> None:
-        """Run ``execution`` as soon as a thread is free; ``async`` ones at once."""
-        if execution.is_async:
-            asyncio.run_coroutine_threadsafe(self._await(execution), self._event_loop)
-        else:
-            self._inbox.put(execution)
+    @property
+    def backlog(self) -> int:
+        """How many executions wait for a thread."""
+        return len(self._waiting)
+
+    @property
+    def next_in_line(self) -> Execution | None:
+        """The execution that has waited longest."""
+        try:
+            return self._waiting[0]
+        except IndexError:
+            return None
+
+    def submit(self, executions: Sequence[Execution]) -> None:
+        """Run ``executions`` as soon as threads are free."""
+        self._waiting.extend(executions)
+        # A call that nobody has taken yet will make its thread see these, too.
+        wanted = min(len(executions), len(self._threads))
+        for _ in range(wanted - self._calls.qsize()):
+            self._calls.put(True)
+
+    def withdraw(self) -> list[Execution]:
+        """Take back what no thread has begun."""
+        withdrawn: list[Execution] = []
+        while (execution := self._next()) is not None:
+            withdrawn.append(execution)
+        return withdrawn
 
     def close(self) -> None:
         """Let idle threads end. Does not wait for busy ones."""
         for _ in self._threads:
-            self._inbox.put(None)
-        if "_event_loop" in self.__dict__:
-            self._event_loop.call_soon_threadsafe(self._event_loop.stop)
+            self._calls.put(False)
+        self._event_loop.close()
 
     def _work(self) -> None:
-        while (execution := self._inbox.get()) is not None:
-            self._on_end(execution, execution.run())
+        while self._calls.get():
+            # They may have gone bad while the thread was idle.
+            close_old_connections()
+            while (execution := self._next()) is not None:
+                self._on_end(execution, execution.run(self._event_loop))
 
-    async def _await(self, execution: Execution) -> None:
-        self._on_end(execution, await execution.arun())
-
-    @cached_property
-    def _event_loop(self) -> asyncio.AbstractEventLoop:
-        runner = asyncio.Runner()
-        loop = runner.get_loop()
-
-        def serve() -> None:
-            with runner:
-                loop.run_forever()
-
-        threading.Thread(target=serve, name="bgtasks-async", daemon=True).start()
-        return loop
+    def _next(self) -> Execution | None:
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None

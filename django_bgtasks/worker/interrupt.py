@@ -19,6 +19,7 @@ class Interruptible:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: int | None = None
+        self._is_sent = False
 
     def __enter__(self) -> None:
         with self._lock:
@@ -32,7 +33,7 @@ class Interruptible:
     ) -> None:
         with self._lock:
             thread, self._thread = self._thread, None
-            if thread is not None:
+            if self._is_sent and thread is not None:
                 # One that was sent but has not arrived must not hit what follows.
                 _raise_in(thread, None)
 
@@ -40,6 +41,7 @@ class Interruptible:
         """Raise ``reason`` inside, if the thread is inside."""
         with self._lock:
             if self._thread is not None:
+                self._is_sent = True
                 _raise_in(self._thread, reason)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.reloader import Reloader
-from django_bgtasks.worker.worker import Worker, WorkerOptions
+from django_bgtasks.worker.supervisor import Supervisor
+from django_bgtasks.worker.worker import Worker
 
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":
@@ -18,28 +22,59 @@ if sys.platform == "win32":
     STOP_SIGNALS.append(signal.SIGBREAK)
 
 
-def run_worker(options: WorkerOptions, *, reload: bool = False) -> None:
-    """Run a worker in the main thread, until it ends or is stopped.
+def run_worker(
+    options: WorkerOptions, *, processes: int = 1, reload: bool = False
+) -> None:
+    """Run workers in the main thread, until they end or are stopped.
 
     The first SIGTERM or Ctrl-C lets running jobs end, within the shutdown grace.
-    The second ends the process at once, with exit code 128 + the signal's number.
+    The second ends everything at once, with exit code 128 + the signal's number.
 
     Args:
+        processes: how many workers; more than one become child processes.
         reload: start the process anew whenever the project's code changes.
     """
-    worker = Worker(options)
-    reloader = Reloader(on_change=worker.stop) if reload else None
-    with _stopped_by_signals(worker) as received:
+    runner: Worker | Supervisor
+    if processes == 1:
+        runner = Worker(options)
+    else:
+        runner = Supervisor(options, processes, fork=not reload)
+    reloader = Reloader(on_change=runner.stop) if reload else None
+    with _stopped_by_signals(runner) as received:
         if reloader is not None:
             reloader.start()
-        worker.run()
-    if worker.has_abandoned_jobs:
-        # Python would wait for some of their threads, while other workers run them.
-        _flush_output()
-        os._exit(0)
+        runner.run()
+    _leave_abandoned_jobs(runner)
     if reloader is not None and reloader.code_has_changed and not received:
         _flush_output()
         reloader.restart_process()
+
+
+def run_as_child(options: WorkerOptions) -> None:
+    """Run a worker that a supervisor has started."""
+    # Ctrl-C in a terminal reaches all processes, and the parent passes it on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker = Worker(options)
+    with _stopped_by_signals(worker, [signal.SIGTERM]):
+        threading.Thread(
+            target=_stop_without_parent, args=(worker,), daemon=True
+        ).start()
+        worker.run()
+    _leave_abandoned_jobs(worker)
+
+
+def _stop_without_parent(worker: Worker) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        worker.stop()
+
+
+def _leave_abandoned_jobs(runner: Worker | Supervisor) -> None:
+    if runner.has_abandoned_jobs:
+        # Python would wait for some of their threads, while other workers run them.
+        _flush_output()
+        os._exit(0)
 
 
 def _flush_output() -> None:
@@ -48,17 +83,20 @@ def _flush_output() -> None:
 
 
 @contextmanager
-def _stopped_by_signals(worker: Worker) -> Iterator[list[int]]:
-    """Stop ``worker`` by signals; what has been received is in the list."""
+def _stopped_by_signals(
+    runner: Worker | Supervisor, numbers: Sequence[int] = STOP_SIGNALS
+) -> Iterator[list[int]]:
+    """Stop ``runner`` by signals; what has been received is in the list."""
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if len(received) > 1:
+            runner.stop_at_once()
             os._exit(128 + number)
-        worker.stop()
+        runner.stop()
 
-    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    previous = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield received
     finally:

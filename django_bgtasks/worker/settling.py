@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django_bgtasks.models import Job
-from django_bgtasks.outcomes import Error, Failed, Outcome
+from django_bgtasks.outcomes import Error, Failed, Outcome, Succeeded
 from django_bgtasks.signals import job_lost, logger
 from django_bgtasks.store import lifecycle
 from django_bgtasks.store.engines import get_engine
@@ -27,6 +27,11 @@ class Settler:
 
     def __len__(self) -> int:
         return len(self._pending)
+
+    @property
+    def job_ids(self) -> set[UUID]:
+        """Of the jobs whose outcomes are not written."""
+        return {job.pk for job, _ in self._pending}
 
     def add(self, job: Job, outcome: Outcome) -> None:
         """Take the outcome of a run, to be written with the next ones."""
@@ -51,6 +56,30 @@ class Settler:
         else:
             self._pending = []
 
+    def settle_and_claim(self, want: lifecycle.Want) -> list[Job]:
+        """Write all outcomes and claim what is wanted, in one trip if it can be.
+
+        Raises:
+            Exception: the database is in trouble; what is not written is kept.
+        """
+        if not all(isinstance(outcome, Succeeded) for _, outcome in self._pending):
+            self.settle()
+        if not self._pending:
+            return lifecycle.claim(self._worker, want, self._clock.now())
+        try:
+            lost, jobs = lifecycle.finish_and_claim(
+                self._worker, self._pending, want, self._clock.now()
+            )
+        except Exception as error:
+            if may_pass(error):
+                raise
+            # Find out whether an outcome is to blame.
+            self.settle()
+            return lifecycle.claim(self._worker, want, self._clock.now())
+        self._pending = []
+        self._tell_lost(lost)
+        return jobs
+
     def _settle_one_by_one(self) -> None:
         while self._pending:
             self._settle_one(*self._pending[0])
@@ -67,7 +96,10 @@ class Settler:
             self._write([(job, Failed(Error.from_exception(error), None))])
 
     def _write(self, ended: list[lifecycle.Ended]) -> None:
-        for job in lifecycle.finish(self._worker, ended, self._clock.now()):
+        self._tell_lost(lifecycle.finish(self._worker, ended, self._clock.now()))
+
+    def _tell_lost(self, jobs: list[Job]) -> None:
+        for job in jobs:
             job_lost.send_robust(type(self), job=job)
 
 

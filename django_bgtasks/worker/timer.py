@@ -27,6 +27,11 @@ class Timer:
         self._due_at = now + self._interval
         return True
 
-    def make_due(self) -> None:
-        """Let it be time at once."""
-        self._due_at = self._monotonic()
+    @property
+    def rest(self) -> float:
+        """Seconds until it is time; below 0 if it is."""
+        return self._due_at - self._monotonic()
+
+    def make_due_in(self, seconds: float) -> None:
+        """Let it be time in ``seconds``, if it would be later."""
+        self._due_at = min(self._due_at, self._monotonic() + seconds)

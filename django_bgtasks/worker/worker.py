@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from uuid import UUID
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
 
 from django.db import DatabaseError, InterfaceError
 
@@ -25,11 +25,17 @@ from django_bgtasks.models import Job
 from django_bgtasks.models import Worker as WorkerRow
 from django_bgtasks.outcomes import Outcome, Released
 from django_bgtasks.signals import logger, worker_started, worker_stopped
-from django_bgtasks.store import lifecycle, maintenance, workers
+from django_bgtasks.store import lifecycle, maintenance, wakeup, workers
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.engines.base import Listener
+from django_bgtasks.worker.bell import Bell
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.execution import Execution
 from django_bgtasks.worker.executor import Executor
+from django_bgtasks.worker.lanes import Lanes
+from django_bgtasks.worker.options import WorkerOptions
+from django_bgtasks.worker.pace import MEMORY, Pace
+from django_bgtasks.worker.patience import Patience
 from django_bgtasks.worker.settling import Settler, may_pass
 from django_bgtasks.worker.timer import Timer
 
@@ -40,23 +46,14 @@ PRUNE_INTERVAL = 300.0
 UNWIND_GRACE = 2.0
 #: The longest pause between two tries to reach a database in trouble.
 LONGEST_BACKOFF = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerOptions:
-    """What a worker shall do.
-
-    Args:
-        queues: names of the queues to work on; empty for all.
-        threads: jobs to run at the same time.
-        drain: end when nothing is due.
-        max_jobs: end after so many jobs; None: no limit.
-    """
-
-    queues: Sequence[str] = ()
-    threads: int = 1
-    drain: bool = False
-    max_jobs: int | None = None
+#: Jobs that one claim takes at the most: enough for full speed, and on SQLite little
+#: enough that nobody else's writing has to wait for long.
+BATCH = 500
+#: Seconds that an outcome may wait for others, to be written together with them,
+#: while there is work for the threads.
+FLUSH_INTERVAL = 0.01
+#: Seconds that a job may have been claimed without a thread having begun it.
+LONGEST_WAIT = 5.0
 
 
 class Worker:
@@ -66,23 +63,22 @@ class Worker:
     _executor: Executor
     _settler: Settler
 
-    def __init__(
-        self,
-        options: WorkerOptions,
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, options: WorkerOptions, clock: Clock | None = None) -> None:
         self.options = options
         #: Whether this process may still run something of jobs it has handed back.
         self.has_abandoned_jobs = False
         self._clock = clock or Clock(lambda: get_engine().now())
         self._monotonic = self._clock.monotonic
         self._settings = get_settings()
-        # Outcomes, and None to wake the loop. A SimpleQueue, for a signal handler
-        # may put into it at any moment without a deadlock.
-        self._inbox: SimpleQueue[tuple[Execution, Outcome] | None] = SimpleQueue()
-        self._running: dict[UUID, Execution] = {}
+        self._bell = Bell()
+        self._pace = Pace(options.threads)
+        self._lanes = Lanes(options.queues, self._monotonic)
+        #: What is claimed and not yet seen to have ended.
+        self._running: set[Execution] = set()
+        # Filled by the executor's threads; both ends of a deque are safe to use.
+        self._ended: deque[tuple[Execution, Outcome]] = deque()
+        self._ring_below = 0
         self._claimed = 0
-        self._turn = 0
         self._idle = False
         self._stopping = False
         self._in_trouble = False
@@ -93,32 +89,38 @@ class Worker:
         Raises:
             DatabaseError: at the start, if the tables cannot be used.
         """
-        self.start()
-        try:
-            self._loop(until=self._is_done)
-        finally:
-            # After an error of ours too: what runs is not left behind.
+        with closing(self._bell):
+            self.start()
             try:
-                self.shut_down()
+                self._loop(until=self._is_done)
             finally:
-                self.close()
+                # After an error of ours too: what runs is not left behind.
+                try:
+                    self.shut_down()
+                finally:
+                    self.close()
 
     def stop(self) -> None:
         """Claim no more, let running jobs end, then leave. Safe in signal handlers."""
         self._stopping = True
-        self._inbox.put(None)
+        self._bell.ring()
+
+    def stop_at_once(self) -> None:
+        """A second request to stop; the process is about to end."""
 
     def start(self) -> None:
         """Say that this worker is there, and get ready to claim."""
-        get_engine().prepare()
+        poll_interval = self._settings.poll_interval.total_seconds()
+        self._connect()
         self._clock.sync()
         self._heartbeat = Timer(HEARTBEAT_INTERVAL, self._monotonic, rest_first=True)
         # Due jobs may be more urgent than a long queue of ready ones.
-        self._promotion = Timer(
-            self._settings.poll_interval.total_seconds(), self._monotonic
-        )
+        self._promotion = Timer(poll_interval, self._monotonic)
         self._cancel_check = Timer(CANCEL_CHECK_INTERVAL, self._monotonic)
         self._prune = Timer(PRUNE_INTERVAL, self._monotonic)
+        self._patience = Patience(
+            get_engine().quick_pause, poll_interval, self._monotonic
+        )
         self._row = workers.register(
             hostname=socket.gethostname(),
             pid=os.getpid(),
@@ -128,30 +130,38 @@ class Worker:
         )
         self._settler = Settler(self._row.pk, self._clock)
         self._executor = Executor(self.options.threads, self._on_end)
+        wakeup.listen_here(self._bell.ring)
         worker_started.send_robust(type(self), worker=self._row)
 
     def tick(self) -> None:
-        """One round: settle, look after the rows, claim."""
+        """One round: look after the rows, settle, claim."""
         # First, for it needs no database, and holds when there is none.
         self._interrupt_overdue()
-        self._settler.settle()
+        self._collect()
         self._look_after_rows()
+        self._withdraw_what_waits_too_long()
         self._fill()
+        self._settler.settle()
 
     def wait(self, seconds: float) -> None:
-        """Until something ended or somebody called, but no longer than ``seconds``."""
-        try:
-            self._take(self._inbox.get(timeout=max(seconds, 0)))
-            while True:
-                self._take(self._inbox.get_nowait())
-        except Empty:
-            pass
+        """Until there is something to do for a round, at most for ``seconds``."""
+        if self._has_room():
+            # Whatever ends now leaves a thread without work.
+            self._ring_below = self._pace.prefetch + self.options.threads
+        else:
+            # They have enough to do: let outcomes gather, to be written in one go.
+            self._ring_below = self._pace.prefetch // 2
+            if self._executor.backlog > self._ring_below:
+                seconds = min(seconds, FLUSH_INTERVAL)
+        if not (self._ended and self._executor.backlog <= self._ring_below):
+            self._listen(seconds)
+        self._ring_below = -1
 
     def shut_down(self) -> None:
         """End within the shutdown grace; hand back what still runs then."""
         self._stopping = True
         self._loop_for(self._settings.shutdown_grace.total_seconds())
-        for execution in self._running.values():
+        for execution in self._running:
             execution.interrupt(WorkerStopping)
             # Its body is cancelled, but nothing stops the threads that it has used.
             self.has_abandoned_jobs |= execution.is_async
@@ -160,14 +170,16 @@ class Worker:
 
     def close(self) -> None:
         """Let the threads go, those that still run a task too."""
+        wakeup.stop_listening(self._bell.ring)
         self._executor.close()
+        self._bell.close()
         worker_stopped.send_robust(type(self), worker=self._row)
 
     def _leave(self) -> None:
         # What still runs has ignored everything. Whatever it does from now on, its
         # outcome is no longer asked for.
         self.has_abandoned_jobs |= bool(self._running)
-        for execution in self._running.values():
+        for execution in self._running:
             self._settler.add(execution.job, Released())
         self._running.clear()
         try:
@@ -203,7 +215,7 @@ class Worker:
             if self._in_trouble:
                 self._in_trouble = False
                 logger.info("The database answers again")
-            if not until():
+            if not until() and not self._can_go_on():
                 self.wait(self._pause(deadline))
 
     def _survive(self, error: Exception, failures: int) -> None:
@@ -221,12 +233,26 @@ class Worker:
             self._in_trouble = True
             logger.error("The database is in trouble; trying on: %s", error)
         engine.connection.close()
-        self.wait(min(0.1 * 2 ** min(failures, 10), LONGEST_BACKOFF))
+        self._bell.wait(min(0.1 * 2 ** min(failures, 10), LONGEST_BACKOFF))
         try:
-            engine.prepare()
+            self._connect()
+            self._release_strays()
         except (DatabaseError, InterfaceError):
             # The next tick will fail and say so.
             engine.connection.close()
+
+    def _connect(self) -> None:
+        self._listener = Listener()
+        get_engine().prepare()
+        self._listener = get_engine().listener()
+
+    def _release_strays(self) -> None:
+        """Hand back what a claim has brought whose answer was lost on its way."""
+        known = {execution.job.pk for execution in self._running}
+        known.update(self._settler.job_ids)
+        for job in lifecycle.running_jobs(self._row.pk):
+            if job.pk not in known:
+                self._settler.add(job, Released())
 
     def _is_done(self) -> bool:
         if self._stopping:
@@ -236,26 +262,62 @@ class Worker:
         return self._has_run_its_share() or (self.options.drain and self._idle)
 
     def _on_end(self, execution: Execution, outcome: Outcome) -> None:
-        self._inbox.put((execution, outcome))
+        self._ended.append((execution, outcome))
+        if self._executor.backlog <= self._ring_below:
+            self._bell.ring()
 
-    def _take(self, message: tuple[Execution, Outcome] | None) -> None:
-        if message is None:
+    def _collect(self) -> None:
+        """Take what has ended."""
+        jobs, seconds = 0, 0.0
+        while self._ended:
+            execution, outcome = self._ended.popleft()
+            if execution in self._running:
+                self._running.remove(execution)
+                self._settler.add(execution.job, outcome)
+                jobs += 1
+                seconds += execution.duration
+        if jobs:
+            self._pace.note(jobs, seconds)
+
+    def _listen(self, seconds: float) -> None:
+        """Wait for the bell, and for what the database says if there is room."""
+        if not self._has_room():
+            self._bell.wait(seconds)
             return
-        execution, outcome = message
-        if self._running.pop(execution.job.pk, None) is not None:
-            self._settler.add(execution.job, outcome)
+        interval = self._listener.interval or seconds
+        until = time.monotonic() + seconds
+        while not self._has_heard():
+            rest = until - time.monotonic()
+            if rest <= 0 or self._bell.wait(min(rest, interval), self._listener.fileno):
+                return
+
+    def _has_heard(self) -> bool:
+        try:
+            names = self._listener.heard()
+        except (DatabaseError, InterfaceError):
+            # The next query will meet the same, and there it is dealt with.
+            return True
+        if names is None:
+            return False
+        self._patience.renew()
+        self._lanes.add([name for name in names if name])
+        return True
+
+    def _can_go_on(self) -> bool:
+        """Whether another round would find something to claim."""
+        return bool(self._lanes) and self._has_room()
 
     def _pause(self, deadline: float | None) -> float:
         """How long there is surely nothing to do, unless something ends."""
         deadlines = [
             execution.deadline
-            for execution in self._running.values()
+            for execution in self._running
             if execution.deadline is not None
         ]
         if deadline is not None:
             deadlines.append(deadline)
         pauses = [moment - self._monotonic() for moment in deadlines]
-        pauses.append(self._settings.poll_interval.total_seconds())
+        pauses += [self._patience.pause, self._promotion.rest]
         if self._running:
             # Somebody may cancel, and a body that begins may set a time limit.
             pauses.append(CANCEL_CHECK_INTERVAL)
@@ -266,7 +328,7 @@ class Worker:
             self._clock.sync()
             workers.beat(self._row.pk, self._clock.now())
         if self._promotion.is_due():
-            maintenance.promote(self._clock.now())
+            self._promote()
         if self._running and self._cancel_check.is_due():
             self._interrupt_cancelled()
         if not self._stopping and self._prune.is_due():
@@ -284,42 +346,87 @@ class Worker:
             return
         if pruned == maintenance.BATCH:
             # There is more. One batch a round, so that jobs do not wait for it.
-            self._prune.make_due()
+            self._prune.make_due_in(0)
+
+    def _promote(self) -> int:
+        """Make due jobs ready, and come back when the next ones are."""
+        now = self._clock.now()
+        promoted = maintenance.promote(now)
+        next_due = maintenance.next_due(now)
+        if promoted == maintenance.BATCH:
+            self._promotion.make_due_in(0)
+        elif next_due is not None:
+            self._promotion.make_due_in((next_due - now).total_seconds())
+        return promoted
 
     def _interrupt_cancelled(self) -> None:
-        for job_id in lifecycle.cancel_requests(self._row.pk):
-            if job_id in self._running:
-                self._running[job_id].interrupt(CancelRequested)
+        requested = set(lifecycle.cancel_requests(self._row.pk))
+        for execution in self._running:
+            if execution.job.pk in requested:
+                execution.interrupt(CancelRequested)
 
     def _interrupt_overdue(self) -> None:
         now = self._monotonic()
-        for execution in self._running.values():
+        for execution in self._running:
             if execution.is_overdue(now):
                 execution.interrupt(TimeLimitExceeded)
 
+    def _withdraw_what_waits_too_long(self) -> None:
+        """Leave to others what was claimed ahead and then met long jobs."""
+        first = self._executor.next_in_line
+        if first is None:
+            return
+        waited = self._monotonic() - first.claimed_at
+        if waited >= LONGEST_WAIT or self._stopping:
+            self._pace.note(MEMORY, MEMORY * waited)
+            for execution in self._executor.withdraw():
+                self._running.remove(execution)
+                self._settler.add(execution.job, Released())
+                self._claimed -= 1
+
     def _fill(self) -> None:
+        """Claim what there is room for."""
         room = self._room()
         if room <= 0:
             return
-        jobs = self._claim(room)
-        if not jobs and maintenance.promote(self._clock.now()):
-            jobs = self._claim(room)
-        self._idle = not jobs
-        self._claimed += len(jobs)
-        executions = {job.pk: Execution(job, self._clock) for job in jobs}
-        # All of them before one is started: they are ours from here on.
-        self._running |= executions
-        for execution in executions.values():
-            self._executor.submit(execution)
+        claimed = self._claim(room)
+        if not claimed and self.options.drain and self._promote():
+            claimed = self._claim(room)
+        self._idle = not claimed
+        if claimed:
+            self._patience.renew()
+        else:
+            self._patience.wear()
 
-    def _claim(self, limit: int) -> list[Job]:
-        queues = self._queues_in_turn()
-        return lifecycle.claim(self._row.pk, queues, limit, self._clock.now())
+    def _claim(self, room: int) -> int:
+        claimed = 0
+        self._lanes.look()
+        while claimed < room:
+            want = self._lanes.next(min(room - claimed, BATCH))
+            if want is None:
+                break
+            jobs = self._settler.settle_and_claim(want)
+            self._lanes.note(want, jobs)
+            self._begin(jobs)
+            claimed += len(jobs)
+        return claimed
+
+    def _begin(self, jobs: list[Job]) -> None:
+        executions = [Execution(job, self._clock) for job in jobs]
+        self._claimed += len(jobs)
+        # Known to be ours before the first of them can end.
+        self._running.update(executions)
+        self._executor.submit(executions)
+
+    def _has_room(self) -> bool:
+        return self._room() > 0
 
     def _room(self) -> int:
-        if self._stopping:
+        """How many jobs to claim now: none as long as enough are waiting here."""
+        ahead = self._pace.prefetch
+        if self._stopping or (ahead and self._executor.backlog > ahead // 2):
             return 0
-        room = self.options.threads - len(self._running)
+        room = self.options.threads + ahead - len(self._running)
         if self.options.max_jobs is None:
             return room
         return min(room, self.options.max_jobs - self._claimed)
@@ -327,12 +434,3 @@ class Worker:
     def _has_run_its_share(self) -> bool:
         limit = self.options.max_jobs
         return limit is not None and self._claimed >= limit
-
-    def _queues_in_turn(self) -> list[str]:
-        """Queues with READY jobs, another one first each time, so none starves."""
-        ready = get_engine().ready_queues(self.options.queues)
-        if not ready:
-            return []
-        self._turn += 1
-        first = self._turn % len(ready)
-        return ready[first:] + ready[:first]

@@ -94,8 +94,8 @@ def test_success_is_recorded_for_the_run_that_has_the_job(engine):
     now = timezone.now()
     values = [None, 0, "text", {"a": [1, None]}, [], False]
     jobs = [make_running(WORKER) for _ in values]
-    done = engine.finish_successful(list(zip(jobs, values, strict=True)), WORKER, now)
-    assert done == {job.pk for job in jobs}
+    lost = engine.finish_successful(list(zip(jobs, values, strict=True)), WORKER, now)
+    assert lost == []
     for job, value in zip(jobs, values, strict=True):
         job.refresh_from_db()
         assert (job.status, job.result, job.worker) == ("SUCCESSFUL", value, None)
@@ -111,17 +111,17 @@ def test_success_of_a_lost_run_changes_nothing(engine):
     Job.objects.filter(pk=other_run.pk).update(run_token=2)
     gone = make_running(WORKER)
     Job.objects.filter(pk=gone.pk).delete()
-    done = engine.finish_successful(
+    lost = engine.finish_successful(
         [(job, 1) for job in (mine, other_worker, other_run, gone)],
         WORKER,
         timezone.now(),
     )
-    assert done == {mine.pk}
+    assert lost == [other_worker, other_run, gone]
     assert Job.objects.running().count() == 2
 
 
 def test_nothing_to_record(engine):
-    assert engine.finish_successful([], WORKER, timezone.now()) == set()
+    assert engine.finish_successful([], WORKER, timezone.now()) == []
 
 
 def test_a_lost_connection_is_transient(engine):
@@ -185,5 +185,5 @@ def test_a_large_batch(engine):
     jobs = engine.claim("default", 1000, WORKER, timezone.now())
     assert len(jobs) == 1000
     assert [job.pk for job in jobs] == sorted(job.pk for job in jobs)
-    done = engine.finish_successful([(j, 1) for j in jobs], WORKER, timezone.now())
-    assert len(done) == 1000
+    assert not engine.finish_successful([(j, 1) for j in jobs], WORKER, timezone.now())
+    assert Job.objects.successful().count() == 1000

@@ -18,7 +18,7 @@ from django_bgtasks.outcomes import (
     Unknown,
 )
 from django_bgtasks.store import lifecycle
-from django_bgtasks.store.lifecycle import UNKNOWN_TASK_DELAY
+from django_bgtasks.store.lifecycle import UNKNOWN_TASK_DELAY, Want
 from tests.factories import make_finished, make_job, make_running
 from tests.sample import tasks as sample
 
@@ -110,11 +110,11 @@ def test_the_time_since_when_a_task_is_unknown_is_kept_until_it_is_known():
     assert (row.unknown_since, row.run_after) == (NOW, NOW + UNKNOWN_TASK_DELAY)
     again = NOW + timedelta(minutes=1)
     Job.objects.update(status="READY")
-    (job,) = lifecycle.claim(WORKER, ["default"], 1, again)
+    (job,) = lifecycle.claim(WORKER, Want("default", 1), again)
     lifecycle.finish(WORKER, [(job, Unknown())], again)
     assert Job.objects.get().unknown_since == NOW
     Job.objects.update(status="READY")
-    (job,) = lifecycle.claim(WORKER, ["default"], 1, again)
+    (job,) = lifecycle.claim(WORKER, Want("default", 1), again)
     lifecycle.finish(WORKER, [(job, Snoozed(SOON))], again)
     assert Job.objects.get().unknown_since is None
 
@@ -141,13 +141,6 @@ def test_rows_are_locked_in_the_order_of_their_keys():
     )
     places = [updates.index(job.pk.hex) for job in jobs]
     assert places == sorted(places)
-
-
-def test_a_claim_takes_queue_after_queue_up_to_the_limit():
-    first = [make_job(queue="a") for _ in range(2)]
-    second = [make_job(queue="b", priority=9) for _ in range(2)]
-    jobs = lifecycle.claim(WORKER, ["a", "b"], 3, NOW)
-    assert [job.pk for job in jobs] == [*(j.pk for j in first), second[0].pk]
 
 
 def test_cancel_ends_what_waits_and_asks_what_runs():
@@ -196,6 +189,11 @@ def test_progress_is_written_for_the_run_that_has_the_job():
 
 def test_enqueue_takes_the_clock():
     task = sample.add.using(run_after=NOW)
-    before = lifecycle.enqueue(task, [1], {}, backend="default", now=NOW - SOON)
-    after = lifecycle.enqueue(task, [1], {}, backend="default", now=NOW)
-    assert (before.status, after.status) == ("SCHEDULED", "READY")
+    before = lifecycle.job_maker(task, "default", NOW - SOON)([1], {})
+    after = lifecycle.job_maker(task, "default", NOW)([1], {})
+    lifecycle.enqueue([before, after])
+    assert [before.status, after.status] == ["SCHEDULED", "READY"]
+    assert list(Job.objects.order_by("id").values()) == [
+        {field.attname: getattr(job, field.attname) for field in Job._meta.fields}
+        for job in (before, after)
+    ]

@@ -8,6 +8,7 @@ from django_bgtasks.conf import DEFAULT_RETENTION
 from django_bgtasks.models import Attempt, Job, Worker
 from django_bgtasks.outcomes import Error, Failed
 from django_bgtasks.store import lifecycle, maintenance, queues, workers
+from django_bgtasks.store.lifecycle import Want
 from tests.factories import held, make_finished, make_job, make_jobs, make_running
 
 pytestmark = pytest.mark.django_db
@@ -126,4 +127,4 @@ def test_pausing_twice_and_resuming_what_was_never_paused():
     queues.resume("b")
     queues.resume("a")
     make_job(queue="a")
-    assert len(lifecycle.claim(uuid.uuid4(), ["a"], 1, NOW)) == 1
+    assert len(lifecycle.claim(uuid.uuid4(), Want("a", 1), NOW)) == 1

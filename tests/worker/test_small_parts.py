@@ -41,7 +41,10 @@ def test_a_timer_rings_once_an_interval(time):
     assert not timer.is_due()
     time.advance(0.1)
     assert timer.is_due()
-    timer.make_due()
+    timer.make_due_in(2)
+    timer.make_due_in(5)
+    assert timer.rest == 2
+    time.advance(2)
     assert timer.is_due()
 
 

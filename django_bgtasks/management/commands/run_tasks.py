@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from django_bgtasks.conf import get_settings
+from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.process import run_worker
-from django_bgtasks.worker.worker import WorkerOptions
 
 
 class Command(BaseCommand):
@@ -26,7 +26,14 @@ class Command(BaseCommand):
             "--threads",
             type=_positive,
             default=None,
-            help="Jobs to run at the same time. Default: BGTASKS['THREADS'], or 4.",
+            help="Jobs that a process runs at the same time. Default: "
+            "BGTASKS['THREADS'], or 4.",
+        )
+        parser.add_argument(
+            "--processes",
+            type=_positive,
+            default=None,
+            help="Processes to run them in. Default: BGTASKS['PROCESSES'], or 1.",
         )
         parser.add_argument(
             "--drain",
@@ -49,17 +56,18 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         _show_log(options["verbosity"])
-        ends_by_itself = options["drain"] or options["max_jobs"] is not None
+        worker_options = WorkerOptions(
+            queues=_names(options["queues"]) if options["queues"] else (),
+            threads=options["threads"] or get_settings().threads,
+            drain=options["drain"],
+            max_jobs=options["max_jobs"],
+        )
         reload = options["reload"]
         if reload is None:
-            reload = settings.DEBUG and not ends_by_itself
+            reload = settings.DEBUG and not worker_options.ends_by_itself
         run_worker(
-            WorkerOptions(
-                queues=_names(options["queues"]) if options["queues"] else (),
-                threads=options["threads"] or get_settings().threads,
-                drain=options["drain"],
-                max_jobs=options["max_jobs"],
-            ),
+            worker_options,
+            processes=options["processes"] or get_settings().processes,
             reload=reload,
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -10,14 +12,30 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F
+from django.db.models import Exists, F
 from django.utils import timezone
 
-from django_bgtasks.models import Job, Queue
+from django_bgtasks.models import Job, JobQuerySet, Queue
 from django_bgtasks.models.job import Status
 
 #: A job that ran, and what it returned.
 Success = tuple[Job, Any]
+
+#: Priority and id of a job, which say how far along its queue a claim has come.
+Mark = tuple[int, UUID]
+
+#: What the worker needs of a row. The claim knows the rest: it has just written it.
+CLAIMED_COLUMNS = (
+    "id", "task", "queue", "priority", "args", "kwargs", "backend", "max_attempts",
+    "timeout", "run_after", "enqueued_at", "attempt", "run_token", "unknown_since",
+)  # fmt: skip
+
+#: What is written of a new job; the other columns are NULL until somebody writes them.
+INSERTED_COLUMNS = (
+    "id", "task", "queue", "priority", "status", "args", "kwargs", "backend",
+    "max_attempts", "timeout", "run_after", "enqueued_at", "attempt", "run_token",
+    "cancel_requested",
+)  # fmt: skip
 
 #: For databases whose DISTINCT would read every READY job: hops from name to name along
 #: the claim index.
@@ -32,6 +50,23 @@ HOP_ALONG_QUEUES = """
 """
 
 
+class Listener:
+    """Hears that there may be new jobs. This one is deaf: its worker has to look."""
+
+    #: What becomes readable when somebody calls.
+    fileno: int | None = None
+    #: Seconds between two questions, where there is nothing to wait on but to ask is
+    #: cheap.
+    interval: float | None = None
+
+    def heard(self) -> frozenset[str] | None:
+        """Queues that got jobs since the last question, "" standing for any; or None.
+
+        Does not wait.
+        """
+        return None
+
+
 class Engine:
     """How jobs are claimed and settled on one connection."""
 
@@ -41,6 +76,20 @@ class Engine:
 
     def prepare(self) -> None:
         """Set up a worker's connection, after each time it was opened."""
+
+    #: Seconds that a worker pauses between looks while there was work just now.
+    quick_pause = 0.02
+
+    def call(self, queue: str) -> None:
+        """Wake the listeners of all workers.
+
+        Args:
+            queue: the name of the queue that got jobs; empty for any.
+        """
+
+    def listener(self) -> Listener:
+        """Begin to listen to ``call``, on this connection, as long as it is open."""
+        return Listener()
 
     def now(self) -> datetime:
         """The time by the clock that all workers share: the database's.
@@ -67,6 +116,49 @@ class Engine:
     def wait_briefly_for_locks(self) -> None:
         """From now on, fail where another transaction holds a lock for seconds."""
 
+    def insert(self, jobs: Sequence[Job]) -> None:
+        """Write new jobs, in one statement.
+
+        Past the ORM, which takes longer to put an INSERT together than the database
+        takes to do it.
+        """
+        params = [value for job in jobs for value in self.row_of(job)]
+        with self.connection.cursor() as cursor:
+            cursor.execute(self.insert_sql(len(jobs)), params)
+
+    def insert_sql(self, count: int) -> str:
+        """The statement that inserts ``count`` rows."""
+        row = f"({', '.join(['%s'] * len(INSERTED_COLUMNS))})"
+        table = self.quote(Job._meta.db_table)
+        columns = ", ".join(INSERTED_COLUMNS)
+        rows = ", ".join([row] * count)
+        return f"INSERT INTO {table} ({columns}) VALUES {rows}"  # noqa: S608 (our own table)
+
+    def row_of(self, job: Job) -> tuple[Any, ...]:
+        """The values of the inserted columns, as this database takes them."""
+        moment = self.connection.ops.adapt_datetimefield_value
+        return (
+            self._key(job.pk),
+            job.task,
+            job.queue,
+            job.priority,
+            job.status,
+            json.dumps(job.args) if job.args else "[]",
+            json.dumps(job.kwargs) if job.kwargs else "{}",
+            job.backend,
+            job.max_attempts,
+            job.timeout,
+            moment(job.run_after),
+            moment(job.enqueued_at),
+            job.attempt,
+            job.run_token,
+            job.cancel_requested,
+        )
+
+    def _key(self, key: UUID) -> str:
+        native = self.connection.features.has_native_uuid_field
+        return str(key) if native else key.hex
+
     #: Selects the names of all queues with READY jobs.
     ready_queues_sql = "SELECT DISTINCT queue AS name FROM {job} WHERE status = 'READY'"
 
@@ -89,10 +181,23 @@ class Engine:
             cursor.execute(f"{sql} ORDER BY name", list(among))
             return [name for (name,) in cursor.fetchall()]
 
-    def claim(self, queue: str, limit: int, worker: UUID, now: datetime) -> list[Job]:
+    def claim(
+        self,
+        queue: str,
+        limit: int,
+        worker: UUID,
+        now: datetime,
+        after: Mark | None = None,
+    ) -> list[Job]:
         """Make up to ``limit`` READY jobs of ``queue`` RUNNING for ``worker``.
 
-        Rows that another worker is claiming are passed over, not waited for.
+        Rows that another worker is claiming are passed over, not waited for; nothing
+        is claimed from a queue that is paused.
+
+        Args:
+            after: only jobs of this priority that come after this id. Spares the
+                scan of what was claimed since an old snapshot that is still open,
+                for until it closes, dead index entries lie at the head of the queue.
 
         Returns:
             The jobs, highest priority first, then oldest first.
@@ -100,9 +205,7 @@ class Engine:
         skip_locked = self.connection.features.has_select_for_update_skip_locked
         with self.transaction():
             jobs = list(
-                Job.objects.using(self.alias)
-                .ready()
-                .filter(queue=queue)
+                self._claimable(queue, after)
                 .order_by("-priority", "id")
                 .select_for_update(skip_locked=skip_locked)[:limit]
             )
@@ -118,24 +221,74 @@ class Engine:
                 started_at=now,
             )
         for job in jobs:
-            _mark_claimed(job, worker, now)
+            job.attempt += 1
+            job.run_token += 1
+            mark_claimed(job, worker, now)
         return jobs
+
+    def _claimable(self, queue: str, after: Mark | None) -> JobQuerySet:
+        rows = Job.objects.using(self.alias).ready().filter(queue=queue)
+        if after is not None:
+            priority, job_id = after
+            rows = rows.filter(priority=priority, id__gt=job_id)
+        paused = Queue.objects.filter(name=queue, paused_at__isnull=False)
+        return rows.filter(~Exists(paused))
 
     def finish_successful(
         self, successes: Sequence[Success], worker: UUID, now: datetime
-    ) -> set[UUID]:
+    ) -> list[Job]:
         """Record successes, each only if ``worker`` still has that run of the job.
 
         Returns:
-            Ids of the jobs that were recorded.
+            The jobs that it had lost; about them nothing was written.
         """
-        return {
-            job.pk
-            for job, value in successes
-            if running(job, worker, self.alias).update(
-                status=Status.SUCCESSFUL, finished_at=now, worker=None, result=value
+        lost: list[Job] = []
+        for token, value, jobs in _alike(successes):
+            ids = [job.pk for job in jobs]
+            recorded = (
+                Job.objects.using(self.alias)
+                .filter(pk__in=ids, worker=worker, run_token=token)
+                .update(
+                    status=Status.SUCCESSFUL,
+                    finished_at=now,
+                    worker=None,
+                    result=value,
+                )
             )
-        }
+            if recorded < len(jobs):
+                lost += self.not_recorded(jobs, worker)
+        return lost
+
+    def finish_and_claim(
+        self,
+        successes: Sequence[Success],
+        queue: str,
+        limit: int,
+        worker: UUID,
+        now: datetime,
+        after: Mark | None = None,
+    ) -> tuple[list[Job], list[Job]]:
+        """``finish_successful`` and ``claim`` in one transaction.
+
+        Returns:
+            The jobs that were lost, and those that were claimed.
+        """
+        with self.transaction():
+            return (
+                self.finish_successful(successes, worker, now),
+                self.claim(queue, limit, worker, now, after),
+            )
+
+    def not_recorded(self, jobs: Sequence[Job], worker: UUID) -> list[Job]:
+        """Those of ``jobs`` whose success ``worker`` has not recorded.
+
+        Not what a write just now has changed: it may be the second try of one whose
+        commit was never heard of.
+        """
+        rows = Job.objects.using(self.alias).successful()
+        rows = rows.filter(pk__in=[job.pk for job in jobs], last_worker=worker)
+        token_of = dict(rows.values_list("pk", "run_token"))
+        return [job for job in jobs if token_of.get(job.pk) != job.run_token]
 
     def quote(self, name: str) -> str:
         """``name`` as an SQL identifier."""
@@ -153,9 +306,27 @@ def running(job: Job, worker: UUID | None, alias: str) -> Any:
     )
 
 
-def _mark_claimed(job: Job, worker: UUID, now: datetime) -> None:
+def claimed_job(alias: str, row: Sequence[Any]) -> Job:
+    """A job from its claimed columns."""
+    columns = dict(zip(CLAIMED_COLUMNS, row, strict=True))
+    # None of a job that has yet to run; its last progress may be asked for.
+    columns["result"] = columns["finished_at"] = None
+    return Job.from_columns(alias, columns)
+
+
+def mark_claimed(job: Job, worker: UUID, now: datetime) -> None:
+    """Let the object say what the claim wrote into its row."""
     job.status = Status.RUNNING
-    job.attempt += 1
-    job.run_token += 1
     job.worker = job.last_worker = worker
     job.started_at = now
+
+
+def _alike(successes: Iterable[Success]) -> list[tuple[int, Any, list[Job]]]:
+    """Successes by run token and value, for one statement can write all that agree."""
+    groups: defaultdict[tuple[int, str], list[Job]] = defaultdict(list)
+    values: dict[str, Any] = {}
+    for job, value in successes:
+        text = json.dumps(value)
+        values[text] = value
+        groups[job.run_token, text].append(job)
+    return [(token, values[text], jobs) for (token, text), jobs in groups.items()]

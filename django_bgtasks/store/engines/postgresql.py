@@ -1,4 +1,4 @@
-"""PostgreSQL: one statement to claim a batch, one to finish a batch."""
+"""PostgreSQL: a batch is finished and the next one claimed in one statement."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from django_bgtasks.models import Job
-from django_bgtasks.store.engines.base import HOP_ALONG_QUEUES, Engine, Success
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-# MATERIALIZED is a fence: without it the planner may run the subquery, and so its
-# LIMIT and its locks, more than once.
-_CLAIM = """
-    WITH next AS MATERIALIZED (
-        SELECT id FROM {job}
-        WHERE status = 'READY' AND queue = %(queue)s
-        ORDER BY priority DESC, id LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED)
-    UPDATE {job} AS job
-    SET status = 'RUNNING', attempt = attempt + 1, run_token = run_token + 1,
-        worker = %(worker)s, last_worker = %(worker)s, started_at = %(now)s
-    FROM next WHERE job.id = next.id
-    RETURNING job.*
-"""
+from django_bgtasks.conf import get_settings
+from django_bgtasks.models import Job, Queue
+from django_bgtasks.store.engines.base import (
+    CLAIMED_COLUMNS,
+    HOP_ALONG_QUEUES,
+    INSERTED_COLUMNS,
+    Engine,
+    Listener,
+    Mark,
+    Success,
+    claimed_job,
+    mark_claimed,
+)
 
 # One map of results and ANY(): joining unnest(), the planner may choose to read the
 # whole batch again for every row of it.
@@ -34,9 +32,46 @@ _FINISH = """
         result = %(results)s::jsonb -> id::text
     WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s
         AND run_token = (%(tokens)s::jsonb ->> id::text)::int
-    RETURNING id
+    RETURNING 1
 """
 
+# MATERIALIZED is a fence: without it the planner may run the subquery, and so its
+# LIMIT and its locks, more than once.
+_CLAIM = """
+    next AS MATERIALIZED (
+        SELECT id FROM {job}
+        WHERE status = 'READY' AND queue = %(queue)s {after}
+            AND NOT EXISTS (
+                SELECT FROM {queue}
+                WHERE name = %(queue)s AND paused_at IS NOT NULL)
+        ORDER BY priority DESC, id LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED),
+    claimed AS (
+        UPDATE {job} AS job
+        SET status = 'RUNNING', attempt = attempt + 1, run_token = run_token + 1,
+            worker = %(worker)s, last_worker = %(worker)s, started_at = %(now)s
+        FROM next WHERE job.id = next.id
+        RETURNING {columns})
+"""
+
+_CLAIM_ONLY = f"WITH {_CLAIM} SELECT * FROM claimed ORDER BY priority DESC, id"  # noqa: S608 (ours)
+
+# Every row tells how many were recorded, and there is one even if nothing is claimed.
+_FINISH_AND_CLAIM = f"""
+    WITH finished AS ({_FINISH}), {_CLAIM}
+    SELECT (SELECT count(*) FROM finished), claimed.*
+    FROM (VALUES (1)) AS always LEFT JOIN claimed ON true
+    ORDER BY priority DESC, id
+"""  # noqa: S608 (both halves are our own)
+
+_AFTER = "AND priority = %(after_priority)s AND id > %(after_id)s"
+
+
+#: From so many rows on, COPY is faster than INSERT.
+_WORTH_COPYING = 20
+
+#: Of LISTEN and NOTIFY.
+_CHANNEL = "bgtasks"
 
 #: deadlock_detected, serialization_failure.
 _CONFLICTS = {"40P01", "40001"}
@@ -45,8 +80,59 @@ _CONFLICTS = {"40P01", "40001"}
 _READ_ONLY = "25006"
 
 
+class NotificationListener(Listener):
+    """Hears NOTIFY on a psycopg connection that has said LISTEN."""
+
+    def __init__(self, wrapper: Any) -> None:
+        self._wrapper = wrapper
+        self._pgconn = wrapper.connection.pgconn
+        self._names: set[str] = set()
+        self.fileno = wrapper.connection.fileno()
+        # Those that arrive with the answers to queries.
+        wrapper.connection.add_notify_handler(
+            lambda notify: self._names.add(notify.payload)
+        )
+
+    def heard(self) -> frozenset[str] | None:
+        with self._wrapper.wrap_database_errors:
+            self._pgconn.consume_input()
+        while (notify := self._pgconn.notifies()) is not None:
+            self._names.add(notify.extra.decode())
+        names = frozenset(self._names)
+        self._names.clear()
+        return names or None
+
+
 class PostgreSQLEngine(Engine):
     ready_queues_sql = HOP_ALONG_QUEUES
+    quick_pause = 0.005
+
+    def call(self, queue: str) -> None:
+        self._execute(f"SELECT pg_notify('{_CHANNEL}', %(queue)s)", {"queue": queue})
+
+    def listener(self) -> Listener:
+        wanted = get_settings().listen
+        if wanted is None:
+            wanted = not self._is_pooled()
+        if not wanted or not is_psycopg3:
+            return Listener()
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"LISTEN {_CHANNEL}")
+        return NotificationListener(self.connection)
+
+    def _is_pooled(self) -> bool:
+        """Whether a pooler such as PgBouncer stands between, or somebody says so.
+
+        In transaction mode, LISTEN would be said to a server connection that others
+        get next. A pooler makes up the process id that it greets its clients with.
+        """
+        if self.connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+            return True
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (server,) = cursor.fetchone()
+        greeted: int = self.connection.connection.info.backend_pid
+        return bool(greeted != server)
 
     def is_conflict(self, error: Exception) -> bool:
         return _sqlstate(error) in _CONFLICTS
@@ -65,31 +151,117 @@ class PostgreSQLEngine(Engine):
         # Aware or naive as USE_TZ has it: Django's connection sees to that.
         return cast("datetime", now)
 
-    def claim(self, queue: str, limit: int, worker: UUID, now: datetime) -> list[Job]:
-        statement = _CLAIM.format(job=self.quote(Job._meta.db_table))
-        params = {"queue": queue, "limit": limit, "worker": worker, "now": now}
-        jobs = Job.objects.raw(statement, params, using=self.alias)
-        # RETURNING promises no order.
-        return sorted(jobs, key=lambda job: (-job.priority, job.pk))
+    def insert(self, jobs: Sequence[Job]) -> None:
+        if len(jobs) < _WORTH_COPYING or not is_psycopg3:
+            super().insert(jobs)
+            return
+        table = self.quote(Job._meta.db_table)
+        columns = ", ".join(INSERTED_COLUMNS)
+        with (
+            self.connection.cursor() as cursor,
+            cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
+        ):
+            for job in jobs:
+                copy.write_row(self.row_of(job))
+
+    def claim(
+        self,
+        queue: str,
+        limit: int,
+        worker: UUID,
+        now: datetime,
+        after: Mark | None = None,
+    ) -> list[Job]:
+        rows = self._execute(
+            _CLAIM_ONLY,
+            {"worker": worker, "now": now, **_claim_params(queue, limit, after)},
+        )
+        return [self._claimed(row, worker, now) for row in rows]
 
     def finish_successful(
         self, successes: Sequence[Success], worker: UUID, now: datetime
-    ) -> set[UUID]:
+    ) -> list[Job]:
         if not successes:
-            return set()
-        params: dict[str, Any] = {
-            "now": now,
+            return []
+        params = {"worker": worker, "now": now, **_finish_params(successes)}
+        if len(self._execute(_FINISH, params)) == len(successes):
+            return []
+        return self.not_recorded([job for job, _ in successes], worker)
+
+    def finish_and_claim(
+        self,
+        successes: Sequence[Success],
+        queue: str,
+        limit: int,
+        worker: UUID,
+        now: datetime,
+        after: Mark | None = None,
+    ) -> tuple[list[Job], list[Job]]:
+        params = {
             "worker": worker,
-            "ids": [job.pk for job, _ in successes],
-            "tokens": json.dumps({str(job.pk): job.run_token for job, _ in successes}),
-            # A missing key reads as NULL, which is how None is stored.
-            "results": json.dumps(
-                {str(job.pk): value for job, value in successes if value is not None}
-            ),
+            "now": now,
+            **_finish_params(successes),
+            **_claim_params(queue, limit, after),
         }
+        rows = self._execute(_FINISH_AND_CLAIM, params)
+        recorded = rows[0][0]
+        lost: list[Job] = []
+        if recorded < len(successes):
+            lost = self.not_recorded([job for job, _ in successes], worker)
+        if rows[0][1] is None:
+            return lost, []
+        return lost, [self._claimed(row[1:], worker, now) for row in rows]
+
+    def _execute(self, statement: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+        sql = statement.format(
+            job=self.quote(Job._meta.db_table),
+            queue=self.quote(Queue._meta.db_table),
+            columns=", ".join(f"job.{name}" for name in CLAIMED_COLUMNS),
+            after=_AFTER if params.get("after_id") else "",
+        )
         with self.connection.cursor() as cursor:
-            cursor.execute(_FINISH.format(job=self.quote(Job._meta.db_table)), params)
-            return {pk for (pk,) in cursor.fetchall()}
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
+
+    def _claimed(self, row: tuple[Any, ...], worker: UUID, now: datetime) -> Job:
+        job = claimed_job(self.alias, row)
+        # JSON comes as text here.
+        job.args = _loads(job.args)
+        job.kwargs = _loads(job.kwargs)
+        mark_claimed(job, worker, now)
+        return job
+
+
+def _claim_params(queue: str, limit: int, after: Mark | None) -> dict[str, Any]:
+    priority, job_id = after or (None, None)
+    return {
+        "queue": queue,
+        "limit": limit,
+        "after_priority": priority,
+        "after_id": job_id,
+    }
+
+
+def _finish_params(successes: Sequence[Success]) -> dict[str, str]:
+    ids = [str(job.pk) for job, _ in successes]
+    tokens = {key: job.run_token for key, (job, _) in zip(ids, successes, strict=True)}
+    # A missing key reads as NULL, which is how None is stored.
+    results = {
+        key: value
+        for key, (_, value) in zip(ids, successes, strict=True)
+        if value is not None
+    }
+    return {
+        # As text: an array of UUIDs would be put together one by one in Python.
+        "ids": "{" + ",".join(ids) + "}",
+        "tokens": json.dumps(tokens),
+        "results": json.dumps(results),
+    }
+
+
+def _loads(text: str) -> Any:
+    # Most jobs have one of the two empty.
+    return json.loads(text) if len(text) > len("[]") else [] if text == "[]" else {}
 
 
 def _sqlstate(error: Exception) -> str | None:
