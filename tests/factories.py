@@ -1,9 +1,10 @@
-"""Rows for tests, made directly."""
+"""Rows for tests, made directly, and other hands that make them."""
 
 import uuid
 from contextlib import contextmanager
+from threading import Thread
 
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from django_bgtasks.models import Job
@@ -50,6 +51,20 @@ def held(job):
         other.rollback()
     finally:
         other.close()
+
+
+def in_thread(target):
+    """Start ``target`` in a thread, as if it were a process of its own."""
+
+    def run():
+        try:
+            target()
+        finally:
+            connection.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    return thread
 
 
 def _with_defaults(columns):

@@ -1,17 +1,21 @@
 """What every engine must do; the suite runs on each database in turn."""
 
+import re
 import uuid
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_bgtasks.models import Job
 from django_bgtasks.store import queues
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.engines.base import Engine
-from tests.factories import held, make_job, make_jobs, make_running
+from tests.factories import held, in_thread, make_job, make_jobs, make_running
+from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.django_db
 
@@ -187,3 +191,200 @@ def test_a_large_batch(engine):
     assert [job.pk for job in jobs] == sorted(job.pk for job in jobs)
     assert not engine.finish_successful([(j, 1) for j in jobs], WORKER, timezone.now())
     assert Job.objects.successful().count() == 1000
+
+
+def test_a_paused_queue_is_not_claimed_from(engine):
+    make_job()
+    queues.pause("default")
+    assert engine.claim("default", 5, WORKER, timezone.now()) == []
+    queues.resume("default")
+    assert len(engine.claim("default", 5, WORKER, timezone.now())) == 1
+
+
+def test_a_claim_may_look_only_behind_a_mark(engine, only):
+    only("postgresql", "mysql")  # elsewhere no old snapshot leaves anything behind
+    rows = [make_job(priority=p) for p in (5, 0, 5, 5, 9)]
+    claimed = engine.claim("default", 5, WORKER, timezone.now(), (5, rows[0].pk))
+    assert [job.pk for job in claimed] == [rows[2].pk, rows[3].pk]
+
+
+def test_finishing_and_claiming_at_once(engine):
+    now = timezone.now()
+    values = [None, {"a": [1]}, "text"]
+    mine = [make_running(WORKER) for _ in values]
+    lost = make_running()
+    waiting = [make_job(priority=p) for p in (0, 5)]
+    successes = [*zip(mine, values, strict=True), (lost, 1)]
+    result = engine.finish_and_claim(successes, "default", 5, WORKER, now)
+    assert result[0] == [lost]
+    assert [job.pk for job in result[1]] == [waiting[1].pk, waiting[0].pk]
+    for job, value in zip(mine, values, strict=True):
+        job.refresh_from_db()
+        assert (job.status, job.result, job.worker) == ("SUCCESSFUL", value, None)
+    for job in result[1]:
+        row = Job.objects.get(pk=job.pk)
+        assert (row.status, row.worker) == ("RUNNING", WORKER)
+        assert (row.attempt, row.run_token) == (job.attempt, job.run_token) == (1, 1)
+
+
+def test_finishing_and_claiming_with_nothing_to_claim(engine):
+    job = make_running(WORKER)
+    now = timezone.now()
+    assert engine.finish_and_claim([(job, 1)], "none", 5, WORKER, now) == ([], [])
+    assert Job.objects.successful().count() == 1
+
+
+def test_a_success_recorded_before_is_not_lost(engine):
+    """The answer to the first try may have got lost on its way."""
+    job = make_running(WORKER)
+    for _ in range(2):
+        assert engine.finish_successful([(job, 1)], WORKER, timezone.now()) == []
+    assert engine.finish_successful([(job, 1)], uuid.uuid4(), timezone.now()) == [job]
+
+
+def test_what_a_claim_returns_is_what_the_row_says(engine):
+    make_job(
+        args=[{"a": 1.5}], kwargs={"b": []}, timeout=1.5, run_after=timezone.now(),
+        unknown_since=timezone.now(), priority=-3, max_attempts=7,
+    )  # fmt: skip
+    (job,) = engine.claim("default", 1, WORKER, timezone.now())
+    (row,) = Job.objects.values()
+    assert {name: getattr(job, name) for name in row} == row
+    assert not job._state.adding
+    assert job._state.db == "default"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_listener_hears_what_is_committed(only):
+    only("postgresql", "sqlite")
+    listener = get_engine().listener()
+    assert listener.heard() is None
+    in_thread(lambda: sample.add(1)).join()
+    heard = listener.heard()
+    assert heard == frozenset(["default" if connection.vendor == "postgresql" else ""])
+    assert listener.heard() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_listener_hears_nothing_of_what_is_rolled_back(only):
+    only("postgresql", "sqlite")
+    listener = get_engine().listener()
+
+    def roll_back():
+        with suppress(ZeroDivisionError), transaction.atomic():
+            sample.add(1)
+            raise ZeroDivisionError
+
+    in_thread(roll_back).join()
+    assert listener.heard() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_call_that_comes_with_an_answer_is_heard(only):
+    only("postgresql")
+    listener = get_engine().listener()
+    in_thread(lambda: sample.add(1)).join()
+    assert Job.objects.count() == 1
+    assert listener.heard() == frozenset(["default"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_listener_tells_of_a_lost_connection(only):
+    only("postgresql")
+    other = connections.create_connection("default")
+    try:
+        listener = type(get_engine())(other).listener()
+        with connection.cursor() as cursor:
+            pid = other.connection.info.backend_pid
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        with pytest.raises(OperationalError):
+            for _ in range(3):  # the server's last words come first
+                listener.heard()
+    finally:
+        other.close()
+
+
+def test_other_databases_are_deaf(only):
+    only("mysql")
+    listener = get_engine().listener()
+    sample.add(1)
+    assert (listener.fileno, listener.interval, listener.heard()) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("listen", "pooled", "hears"),
+    [
+        (None, False, True),
+        (None, True, False),
+        (True, True, True),
+        (False, False, False),
+    ],
+)
+def test_who_listens_on_postgresql(only, settings, listen, pooled, hears):
+    only("postgresql")
+    settings.BGTASKS = {"LISTEN": listen}
+    connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = pooled
+    try:
+        assert (get_engine().listener().fileno is not None) == hears
+    finally:
+        connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = False
+
+
+#: Tables that a plan reads row by row, and how often at the most.
+_LOOPS = re.compile(r"(Seq Scan|Function Scan).*loops=(\d+)")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_statistics_of_an_empty_table_lead_no_plan_astray(only):
+    """The planner believes that there are no rows, and there are many."""
+    only("postgresql")
+    engine = get_engine()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_bgtasks_job SET (autovacuum_enabled = off)")
+        cursor.execute("ANALYZE django_bgtasks_job")
+    try:
+        make_jobs(3000)
+        make_jobs(3000, status="SUCCESSFUL", finished_at=timezone.now())
+        jobs = engine.claim("default", 500, WORKER, timezone.now())
+        plans = []
+        with explained(plans):
+            for _ in range(3):
+                ended = [(job, {"n": 1}) for job in jobs]
+                _, jobs = engine.finish_and_claim(
+                    ended, "default", 500, WORKER, timezone.now()
+                )
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE django_bgtasks_job RESET (autovacuum_enabled)")
+    assert len(plans) == 3
+    for plan in plans:
+        assert not [loops for _, loops in _LOOPS.findall(plan) if int(loops) > 1], plan
+
+
+@contextmanager
+def explained(plans):
+    """Note how each statement is carried out."""
+
+    def explain(execute, sql, params, many, context):
+        if "FOR UPDATE" not in sql:
+            return execute(sql, params, many, context)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {sql}", params)
+            plans.append("\n".join(line for (line,) in cursor.fetchall()))
+            transaction.set_rollback(True)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(explain):
+        yield
+
+
+def test_a_finish_on_sqlite_goes_from_job_to_row(only):
+    only("sqlite")
+    jobs = [make_running(WORKER) for _ in range(3)]
+    with CaptureQueriesContext(connection) as queries:
+        get_engine().finish_successful([(j, 1) for j in jobs], WORKER, timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {queries[-1]['sql']}")
+        plan = [row[3] for row in cursor.fetchall()]
+    assert plan[0].startswith("SCAN done")
+    assert "(id=?)" in plan[1]

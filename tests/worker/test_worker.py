@@ -4,7 +4,6 @@ import logging
 import uuid
 from contextlib import suppress
 from datetime import timedelta
-from threading import Thread
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -29,26 +28,12 @@ from django_bgtasks.worker import execution
 from django_bgtasks.worker import worker as worker_module
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.worker import Worker
-from tests.factories import make_finished, make_job
+from tests.factories import in_thread, make_finished, make_job
 from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LONG_AGO = timezone.now() - timedelta(days=99)
-
-
-def in_thread(target):
-    """Start ``target`` in a thread, as if it were a process of its own."""
-
-    def run():
-        try:
-            target()
-        finally:
-            connection.close()
-
-    thread = Thread(target=run)
-    thread.start()
-    return thread
 
 
 def statuses():

@@ -117,7 +117,7 @@ class Engine:
         """From now on, fail where another transaction holds a lock for seconds."""
 
     def insert(self, jobs: Sequence[Job]) -> None:
-        """Write new jobs, in one statement.
+        """Write new jobs; more than one in the caller's transaction.
 
         Past the ORM, which takes longer to put an INSERT together than the database
         takes to do it.

@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from django.db.backends.postgresql.psycopg_any import is_psycopg3
-
 from django_bgtasks.conf import get_settings
 from django_bgtasks.models import Job, Queue
 from django_bgtasks.store.engines.base import (
@@ -114,11 +112,16 @@ class PostgreSQLEngine(Engine):
         wanted = get_settings().listen
         if wanted is None:
             wanted = not self._is_pooled()
-        if not wanted or not is_psycopg3:
+        if not wanted or not self._is_psycopg3:
             return Listener()
         with self.connection.cursor() as cursor:
             cursor.execute(f"LISTEN {_CHANNEL}")
         return NotificationListener(self.connection)
+
+    @property
+    def _is_psycopg3(self) -> bool:
+        # Not psycopg2, which speaks with the server in other ways.
+        return self.connection.Database.__name__ == "psycopg"  # type: ignore[attr-defined]  # the stubs lack it
 
     def _is_pooled(self) -> bool:
         """Whether a pooler such as PgBouncer stands between, or somebody says so.
@@ -152,7 +155,7 @@ class PostgreSQLEngine(Engine):
         return cast("datetime", now)
 
     def insert(self, jobs: Sequence[Job]) -> None:
-        if len(jobs) < _WORTH_COPYING or not is_psycopg3:
+        if len(jobs) < _WORTH_COPYING or not self._is_psycopg3:
             super().insert(jobs)
             return
         table = self.quote(Job._meta.db_table)
