@@ -43,7 +43,8 @@ class Lanes:
 
     def look(self) -> None:
         """Find out which queues have READY jobs, if what is known is too old."""
-        if self._ready and not self._look_again.is_due():
+        is_due = self._look_again.is_due()
+        if self._ready and not is_due:
             return
         self._marks.clear()
         names = get_engine().ready_queues(self._among)

@@ -298,8 +298,8 @@ def test_a_listener_tells_of_a_lost_connection(only):
             pid = other.connection.info.backend_pid
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
         with pytest.raises(OperationalError):
-            for _ in range(3):  # the server's last words come first
-                listener.heard()
+            # The server's last words come first.
+            _ = [listener.heard() for _ in range(3)]
     finally:
         other.close()
 
