@@ -27,7 +27,8 @@ release = installed_version("django-bgtasks")
 version = release.rpartition(".")[0]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+# What "python -m benchmarks report" writes is part of the page that includes it.
+exclude_patterns = ["_build", "performance/*.md"]
 nitpicky = False  # Python's and Django's own names are links only with a network
 
 myst_enable_extensions = ["colon_fence", "deflist"]

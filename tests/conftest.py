@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from django_bgtasks.conf import get_settings
 from django_bgtasks.models import Job
+from django_bgtasks.store import wakeup
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.worker import Worker
@@ -31,6 +32,8 @@ class FakeTime:
 def _fresh_sample():
     sample.reset()
     get_settings.cache_clear()
+    # The calls of the test before are no reason to be silent now.
+    wakeup._called_at.clear()
     yield
     sample.gate.set()
     get_settings.cache_clear()
