@@ -1,0 +1,1 @@
+"""How fast django-bgtasks is, beside the systems that one would use instead."""

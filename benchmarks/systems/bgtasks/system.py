@@ -1,0 +1,143 @@
+"""django-bgtasks as it comes, on whichever database ``BENCH_DATABASE`` says."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from benchmarks.system import Load, System
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.systems.bgtasks.settings"
+django.setup()
+
+# Models and what imports them want a Django that is set up.
+from benchmarks.systems.bgtasks.tasks import tasks  # noqa: E402
+from django_bgtasks import enqueue_many  # noqa: E402
+from django_bgtasks.models import Job, Queue  # noqa: E402
+from django_bgtasks.models.job import Status, new_id  # noqa: E402
+
+#: A queue that no worker works on.
+OTHER_QUEUE = "other"
+
+
+class BGTasks(System):
+    """What is the same on every database.
+
+    Args:
+        processes: how many of them drain fastest on two cores.
+        nth_id: SQL for an id that begins with the parameter, a text, and ends in the
+            number ``n``.
+    """
+
+    def __init__(self, *, processes: int, nth_id: str) -> None:
+        self._processes = processes
+        self._nth_id = nth_id
+
+    def reset(self) -> None:
+        call_command("migrate", verbosity=0)
+
+    def enqueue_one(self, body: str, *args: int) -> Any:
+        return tasks[body](*args)
+
+    def enqueue_many(self, body: str, count: int) -> None:
+        enqueue_many((tasks[body].s() for _ in range(count)), results=False)
+
+    def wait_for(self, handle: Any) -> object:
+        while not handle.is_finished:
+            time.sleep(0.001)
+            handle.refresh()
+        return handle.return_value
+
+    def unsettled(self) -> int:
+        ready = Job.objects.ready().on_queue("default").count()
+        # Not by status: this is what the index of running jobs is made for.
+        return ready + Job.objects.filter(worker__isnull=False).count()
+
+    def worker_command(self, load: Load) -> list[str]:
+        processes = load.processes or (1 if load.concurrency else self._processes)
+        command = [sys.executable, "-m", "django", "run_tasks"]
+        if load.concurrency:
+            command += ["--threads", str(max(1, load.concurrency // processes))]
+        if processes > 1:
+            command += ["--processes", str(processes)]
+        return command
+
+    def add_history(self, count: int) -> None:
+        now = timezone.now()
+        self._add_copies(
+            count,
+            status=Status.SUCCESSFUL,
+            started_at=now,
+            finished_at=now,
+            attempt=1,
+            run_token=1,
+            last_worker=new_id(),
+        )
+
+    def add_future(self, count: int) -> None:
+        due = timezone.now() + timedelta(days=365)
+        self._add_copies(count, status=Status.SCHEDULED, run_after=due)
+
+    def add_backlog(self, count: int) -> None:
+        Queue.objects.create(name=OTHER_QUEUE, paused_at=timezone.now())
+        self._add_copies(count, status=Status.READY, queue=OTHER_QUEUE)
+
+    def server(self) -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT version()")
+            return cursor.fetchone()[0]
+
+    def _add_copies(self, count: int, **columns: Any) -> None:
+        """Add jobs made in the same moment, all as if they were one."""
+        pattern = Job.objects.get(pk=tasks["noop"]().id)
+        Job.objects.filter(pk=pattern.pk).update(**columns)
+        names = [field.column for field in Job._meta.concrete_fields]
+        values = [self._nth_id if name == "id" else name for name in names]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                INSERT INTO {Job._meta.db_table} ({", ".join(names)})
+                WITH RECURSIVE numbers(n) AS (
+                    SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < %s)
+                SELECT {", ".join(values)} FROM {Job._meta.db_table}, numbers
+                WHERE id = %s
+                """,
+                [
+                    count,
+                    new_id().hex[:20],
+                    Job._meta.pk.get_db_prep_value(pattern.pk, connection),
+                ],
+            )
+        pattern.delete()
+
+
+class OnServer(BGTasks):
+    """With a database of its own on a server."""
+
+    def reset(self) -> None:
+        self._make_database()
+        super().reset()
+        call_command("flush", interactive=False, verbosity=0)
+
+    def remove(self) -> None:
+        self._on_server(f"DROP DATABASE IF EXISTS {self._quoted_name()}")
+
+    def _make_database(self) -> None:
+        raise NotImplementedError
+
+    def _on_server(self, statement: str) -> None:
+        # Django's way of reaching a server whose database may not exist.
+        with connection._nodb_cursor() as cursor:  # noqa: SLF001
+            cursor.execute(statement)
+
+    def _quoted_name(self) -> str:
+        return connection.ops.quote_name(settings.DATABASES["default"]["NAME"])

@@ -1,0 +1,39 @@
+# /// script
+# requires-python = ">=3.12,<3.13"
+# dependencies = ["django-bgtasks[mysql]"]
+# ///
+"""django-bgtasks with MariaDB: this checkout, nothing set."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ["BENCH_DATABASE"] = "mariadb"
+
+from django.db import connection
+
+from benchmarks.system import serve
+from benchmarks.systems.bgtasks.system import OnServer
+
+LABEL = "django-bgtasks + MariaDB"
+PACKAGE = "django-bgtasks"
+JOBS = 30_000
+PROCESSES = (1, 2)
+
+
+class BGTasksMariaDB(OnServer):
+    def server(self) -> str:
+        return f"MariaDB {super().server().partition('-')[0]}"
+
+    def _add_copies(self, count: int, **columns: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET max_recursive_iterations = %s", [count])
+        super()._add_copies(count, **columns)
+
+    def _make_database(self) -> None:
+        self._on_server(f"CREATE DATABASE IF NOT EXISTS {self._quoted_name()}")
+
+
+if __name__ == "__main__":
+    serve(BGTasksMariaDB(processes=2, nth_id="concat(%s, lpad(n, 12, '0'))"))

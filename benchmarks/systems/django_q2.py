@@ -1,0 +1,109 @@
+# /// script
+# requires-python = ">=3.12,<3.13"
+# dependencies = ["django", "django-q2", "psycopg[binary]"]
+# ///
+"""django-q2 with its ORM broker on PostgreSQL.
+
+From its page on configuration: a worker for each core, 100 tasks fetched at a time
+("bulk") with room for twice as many ("queue_limit"), a look at the queue every 10 ms
+("poll") when it is empty, and a broker that gives a task again if its worker dies, after
+"retry" seconds. Tasks whose result nobody reads do not save one ("save"). A cluster is
+three processes more than its workers; 20 tasks at a time are 20 workers.
+
+This file is the project's settings, too: the worker's command names it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+from django.db import connection
+
+from benchmarks import services
+from benchmarks.system import Load, System, module_name, serve
+
+LABEL = "django-q2"
+PACKAGE = "django-q2"
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": services.DATABASE_PREFIX + Path(os.environ["BENCH_DIR"]).name,
+        "HOST": services.POSTGRES_HOST,
+        "PORT": services.POSTGRES_PORT,
+        "USER": services.POSTGRES_USER,
+        "PASSWORD": services.POSTGRES_PASSWORD,
+        "CONN_MAX_AGE": None,
+    }
+}
+INSTALLED_APPS = ["django_q"]
+Q_CLUSTER = {
+    "orm": "default",
+    "workers": int(os.environ.get("WORKERS", "2")),
+    "bulk": 100,
+    "queue_limit": 200,
+    "poll": 0.01,
+    "timeout": 60,
+    "retry": 120,
+    "save_limit": 0,
+    "log_level": "WARNING",
+}
+SECRET_KEY = "only for measuring"  # noqa: S105 (it signs nothing)
+USE_TZ = True
+
+
+class DjangoQ2(System):
+    def reset(self) -> None:
+        self.remove()
+        _on_server('CREATE DATABASE "{}"')
+        call_command("migrate", verbosity=0)
+
+    def remove(self) -> None:
+        connection.close()
+        _on_server('DROP DATABASE IF EXISTS "{}" WITH (FORCE)')
+
+    def enqueue_one(self, body: str, *args: int) -> str:
+        return async_task(f"benchmarks.bodies.{body}", *args, save=body == "echo")
+
+    def wait_for(self, handle: str) -> object:
+        return result(handle, wait=30_000)
+
+    def unsettled(self) -> int:
+        return get_broker().queue_size() + get_broker().lock_size()
+
+    def worker_command(self, load: Load) -> list[str]:
+        workers = load.concurrency or load.processes or 2
+        return [
+            *("env", f"WORKERS={workers}", sys.executable, "-m", "django", "qcluster"),
+            f"--settings={module_name()}",
+        ]
+
+    def autovacuum(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+
+    def server(self) -> str:
+        with connection._nodb_cursor() as cursor:  # noqa: SLF001 (as below)
+            cursor.execute("SHOW server_version")
+            return f"PostgreSQL {cursor.fetchone()[0].split()[0]}"
+
+
+def _on_server(statement: str) -> None:
+    # Django's way of reaching a server whose database may not exist.
+    with connection._nodb_cursor() as cursor:  # noqa: SLF001
+        cursor.execute(statement.format(DATABASES["default"]["NAME"]))
+
+
+if __name__ == "__main__":
+    os.environ["DJANGO_SETTINGS_MODULE"] = module_name()
+    django.setup()
+
+    # Its models want a Django that is set up.
+    from django_q.brokers import get_broker
+    from django_q.tasks import async_task, result
+
+    serve(DjangoQ2())

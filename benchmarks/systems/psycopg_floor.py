@@ -1,0 +1,113 @@
+# /// script
+# requires-python = ">=3.12,<3.13"
+# dependencies = ["psycopg[binary]"]
+# ///
+"""What PostgreSQL and psycopg can do at all: no queue, only the statements of one.
+
+A table as small as possible, and a loop that finishes 500 jobs and claims the next 500
+in one round trip. It has no retries, no results, no priorities, no wake-up, and it
+loses what it holds when it dies: a floor under the time that a queue takes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+import psycopg
+
+from benchmarks import bodies, services
+from benchmarks.system import Load, System, module_name, serve
+
+LABEL = "bare psycopg loop (floor)"
+PACKAGE = "psycopg"
+JOBS = 200_000
+BATCH = 500
+DATABASE = services.DATABASE_PREFIX + Path(os.environ["BENCH_DIR"]).name
+
+READY, RUNNING, FINISHED = range(3)
+
+_TABLE = f"""
+    DROP TABLE IF EXISTS job;
+    CREATE TABLE job (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        status smallint NOT NULL DEFAULT {READY});
+    CREATE INDEX ready ON job (id) WHERE status = {READY};
+"""
+_FINISH_AND_CLAIM = f"""
+    WITH finished AS (UPDATE job SET status = {FINISHED} WHERE id = ANY(%s)),
+    next AS MATERIALIZED (
+        SELECT id FROM job WHERE status = {READY}
+        ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
+    UPDATE job SET status = {RUNNING} FROM next WHERE job.id = next.id RETURNING job.id
+"""
+_UNSETTLED = f"SELECT count(*) FROM job WHERE status < {FINISHED}"
+
+
+class PsycopgFloor(System):
+    def reset(self) -> None:
+        with suppress(psycopg.errors.DuplicateDatabase):
+            _connect("postgres").execute(f"CREATE DATABASE {DATABASE}")
+        _connect().execute(_TABLE)
+
+    def remove(self) -> None:
+        _connect("postgres").execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+
+    def enqueue_one(self, body: str, *args: int) -> None:
+        _connect().execute("INSERT INTO job DEFAULT VALUES")
+
+    def enqueue_many(self, body: str, count: int) -> None:
+        with _connect().cursor().copy("COPY job (status) FROM STDIN") as copy:
+            for _ in range(count):
+                copy.write_row([READY])
+
+    def unsettled(self) -> int:
+        rows = _connect().execute(_UNSETTLED)
+        return rows.fetchone()[0]
+
+    def worker_command(self, load: Load) -> list[str]:
+        if load.body != "noop" or load.processes:
+            raise NotImplementedError
+        return [sys.executable, "-m", module_name(), "run"]
+
+    def autovacuum(self) -> None:
+        _connect().execute("VACUUM ANALYZE job")
+
+    def server(self) -> str:
+        version = _connect("postgres").info.parameter_status("server_version")
+        return f"PostgreSQL {version.split()[0]}"
+
+
+@lru_cache
+def _connect(database: str = DATABASE) -> psycopg.Connection:
+    return psycopg.connect(
+        host=services.POSTGRES_HOST,
+        port=services.POSTGRES_PORT,
+        user=services.POSTGRES_USER,
+        password=services.POSTGRES_PASSWORD,
+        dbname=database,
+        autocommit=True,
+    )
+
+
+def run() -> None:
+    """Be the worker, until nothing is left."""
+    connection = _connect()
+    finished: list[int] = []
+    while True:
+        rows = connection.execute(_FINISH_AND_CLAIM, [finished, BATCH]).fetchall()
+        finished = [job_id for (job_id,) in rows]
+        if not finished:
+            return
+        for _ in finished:
+            bodies.noop()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "run":
+        run()
+    else:
+        serve(PsycopgFloor())
