@@ -100,6 +100,14 @@ def enqueue(jobs: Sequence[Job]) -> None:
     get_engine().insert(jobs)
     for queue in {job.queue for job in jobs if job.status == Status.READY}:
         wakeup.call(queue)
+    if any(_is_due_before_anybody_looks(job) for job in jobs):
+        wakeup.call()
+
+
+def _is_due_before_anybody_looks(job: Job) -> bool:
+    if job.status != Status.SCHEDULED or job.run_after is None:
+        return False
+    return job.run_after - job.enqueued_at < get_settings().poll_interval
 
 
 class Want(NamedTuple):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 from django_bgtasks.worker.options import WorkerOptions
+
+#: Those that the supervisor holds back until a worker has its own handlers.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(options: WorkerOptions) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 
+from django_bgtasks import signals
 from django_bgtasks._framework import (
     TaskError,
     TaskResult,
@@ -180,7 +181,8 @@ class Execution:
     def _begin(self) -> None:
         if self.job.timeout is not None:
             self.deadline = self._began + self.job.timeout
-        job_started.send_robust(Job, job=self.job)
+        if signals.is_heard(job_started, logging.DEBUG):
+            job_started.send_robust(Job, job=self.job)
         if is_heard(task_started, logging.INFO):
             task_started.send_robust(self._sender, task_result=self.result)
 
@@ -285,9 +287,11 @@ class Execution:
 
     def _end(self, outcome: Outcome) -> Outcome:
         self.duration = self._clock.monotonic() - self._began
-        job_ended.send_robust(
-            Job, job=self.job, outcome=outcome, duration=self.duration
-        )
+        is_routine = isinstance(outcome, Succeeded)
+        if not is_routine or signals.is_heard(job_ended, logging.INFO):
+            job_ended.send_robust(
+                Job, job=self.job, outcome=outcome, duration=self.duration
+            )
         return outcome
 
     @property

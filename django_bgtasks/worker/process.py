@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from django_bgtasks.worker.child import SIGNALS
+from django_bgtasks.worker.garbage import ease_garbage_collection
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.reloader import Reloader
 from django_bgtasks.worker.supervisor import Supervisor
@@ -36,6 +38,7 @@ def run_worker(
     """
     runner: Worker | Supervisor
     if processes == 1:
+        ease_garbage_collection()
         runner = Worker(options)
     else:
         runner = Supervisor(options, processes, fork=not reload)
@@ -48,6 +51,8 @@ def run_worker(
     if reloader is not None and reloader.code_has_changed and not received:
         _flush_output()
         reloader.restart_process()
+    if runner.exit_code:
+        sys.exit(runner.exit_code)
 
 
 def run_as_child(options: WorkerOptions) -> None:
@@ -56,6 +61,8 @@ def run_as_child(options: WorkerOptions) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = Worker(options)
     with _stopped_by_signals(worker, [signal.SIGTERM]):
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         threading.Thread(
             target=_stop_without_parent, args=(worker,), daemon=True
         ).start()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -16,6 +17,7 @@ from django.db import connections
 from django_bgtasks.signals import logger
 from django_bgtasks.worker import child
 from django_bgtasks.worker.bell import Bell
+from django_bgtasks.worker.garbage import ease_garbage_collection
 from django_bgtasks.worker.options import WorkerOptions
 
 #: Seconds until a worker that died is replaced, doubled each time that it dies soon.
@@ -49,6 +51,8 @@ class Supervisor:
 
     #: This process runs no tasks itself.
     has_abandoned_jobs = False
+    #: 1 if a worker that was to end by itself has failed.
+    exit_code = 0
 
     def __init__(
         self, options: WorkerOptions, processes: int, *, fork: bool = True
@@ -80,7 +84,7 @@ class Supervisor:
     def stop_at_once(self) -> None:
         """A second request to stop: the workers end without their grace."""
         for process in self._processes:
-            process.terminate()
+            process.kill()
 
     @property
     def _processes(self) -> list[BaseProcess]:
@@ -93,7 +97,8 @@ class Supervisor:
                 seat.process = self._context.Process(  # type: ignore[attr-defined]  # all contexts have it
                     target=child.main, args=(seat.options,), name="bgtasks-worker"
                 )
-                seat.process.start()
+                with _no_signals():
+                    seat.process.start()
 
     def _wait(self) -> None:
         """Until a worker dies, a missing one may be started, or somebody calls."""
@@ -108,8 +113,10 @@ class Supervisor:
                 continue
             status = seat.process.exitcode
             seat.process = None
-            if status == 0 and seat.options.ends_by_itself:
+            if seat.options.ends_by_itself:
+                # Whoever waits for the end is to see a failure, not another try.
                 self._seats.remove(seat)
+                self.exit_code = self.exit_code or int(status != 0)
             elif not self._stopping:
                 self._plan_replacement(seat, status)
 
@@ -131,16 +138,29 @@ class Supervisor:
             process.join()
 
 
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """Hold signals back: a child is born with this process's handlers for them.
+
+    It lets them in when it has its own.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, child.SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_to_fork() -> None:
     """Leave nothing open that two processes must not share."""
     for connection in connections.all(initialized_only=True):
         connection.close()
         if hasattr(connection, "close_pool"):
             connection.close_pool()
-    # Otherwise the first collection in each child would write to every object that
-    # it looks at, and so copy the memory that was to be shared.
-    gc.collect()
-    gc.freeze()
+    ease_garbage_collection()
 
 
 def _shared_out(options: WorkerOptions, processes: int) -> Sequence[WorkerOptions]:

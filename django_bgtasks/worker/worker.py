@@ -59,6 +59,9 @@ LONGEST_WAIT = 5.0
 class Worker:
     """Claims and runs jobs until it is stopped, has drained or has run its share."""
 
+    #: Failures of a worker are exceptions.
+    exit_code = 0
+
     _row: WorkerRow
     _executor: Executor
     _settler: Settler
@@ -79,6 +82,8 @@ class Worker:
         self._ended: deque[tuple[Execution, Outcome]] = deque()
         self._ring_below = 0
         self._claimed = 0
+        #: Whether somebody has said that there is something new.
+        self._called = False
         self._idle = False
         self._stopping = False
         self._in_trouble = False
@@ -130,7 +135,7 @@ class Worker:
         )
         self._settler = Settler(self._row.pk, self._clock)
         self._executor = Executor(self.options.threads, self._on_end)
-        wakeup.listen_here(self._bell.ring)
+        wakeup.listen_here(self._on_call)
         worker_started.send_robust(type(self), worker=self._row)
 
     def tick(self) -> None:
@@ -138,6 +143,7 @@ class Worker:
         # First, for it needs no database, and holds when there is none.
         self._interrupt_overdue()
         self._collect()
+        self._heed_calls()
         self._look_after_rows()
         self._withdraw_what_waits_too_long()
         self._fill()
@@ -170,7 +176,7 @@ class Worker:
 
     def close(self) -> None:
         """Let the threads go, those that still run a task too."""
-        wakeup.stop_listening(self._bell.ring)
+        wakeup.stop_listening(self._on_call)
         self._executor.close()
         self._bell.close()
         worker_stopped.send_robust(type(self), worker=self._row)
@@ -266,6 +272,17 @@ class Worker:
         if self._executor.backlog <= self._ring_below:
             self._bell.ring()
 
+    def _on_call(self) -> None:
+        self._called = True
+        self._bell.ring()
+
+    def _heed_calls(self) -> None:
+        if self._called:
+            self._called = False
+            self._patience.renew()
+            # It may be about a job that is due before the next look.
+            self._promotion.make_due_in(0)
+
     def _collect(self) -> None:
         """Take what has ended."""
         jobs, seconds = 0, 0.0
@@ -299,7 +316,7 @@ class Worker:
             return True
         if names is None:
             return False
-        self._patience.renew()
+        self._called = True
         self._lanes.add([name for name in names if name])
         return True
 

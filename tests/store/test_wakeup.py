@@ -52,6 +52,8 @@ def test_one_call_a_queue_and_interval(calls, time):
 def test_nobody_is_called_for_what_is_not_due(calls):
     sample.add(1, schedule=60)
     assert calls == []
+    sample.add(1, schedule=0.2)
+    assert calls == [""], "due before the next look"
 
 
 def test_what_else_makes_work(calls, time):

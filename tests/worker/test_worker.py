@@ -28,7 +28,7 @@ from django_bgtasks.worker import execution
 from django_bgtasks.worker import worker as worker_module
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.worker import Worker
-from tests.factories import in_thread, make_finished, make_job
+from tests.factories import in_thread, make_finished, make_job, make_jobs
 from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -681,7 +681,7 @@ def test_trouble_before_a_body_is_tried_again(drain, monkeypatch):
     def broken(*args, **kwargs):
         raise OperationalError("no connection")
 
-    monkeypatch.setattr(execution.job_started, "send_robust", broken)
+    monkeypatch.setattr(execution.Execution, "_begin", broken)
     sample.add(1)
     drain()
     assert statuses() == ["SCHEDULED"]
@@ -750,3 +750,137 @@ def test_an_empty_queue_is_no_event(worker, caplog):
     for _ in range(20):
         worker.tick()
     assert [r for r in caplog.records if r.name == "django_bgtasks"] == []
+
+
+def test_short_jobs_are_claimed_ahead(worker, until):
+    make_jobs(50, lambda n: [n], task=sample.add.path)
+    until(lambda: Job.objects.successful().count() == 50)
+    for n in range(12):
+        sample.wait_at_gate(str(n))
+    until(lambda: len(sample.calls) == 50 + 4)
+    worker.tick()
+    assert Job.objects.running().count() == 12, "not only the four that run"
+    sample.gate.set()
+    until(lambda: Job.objects.successful().count() == 62)
+
+
+def test_what_waits_too_long_is_left_to_others(worker, until, time):
+    make_jobs(50, lambda n: [n], task=sample.add.path)
+    until(lambda: Job.objects.successful().count() == 50)
+    for n in range(12):
+        sample.wait_at_gate(str(n))
+    until(lambda: Job.objects.running().count() == 12)
+    assert sample.started.wait(10)
+    time.advance(worker_module.LONGEST_WAIT)
+    until(lambda: Job.objects.ready().count() == 8)
+    rows = Job.objects.ready().values_list("attempt", "worker", "run_token")
+    assert set(rows) == {(0, None, 1)}
+    worker.tick()
+    assert Job.objects.ready().count() == 8, "and not claimed again"
+    sample.gate.set()
+    until(lambda: Job.objects.successful().count() == 62)
+    assert sorted(sample.calls[50:]) == sorted(map(str, range(12)))
+
+
+def test_what_has_not_begun_is_handed_back_at_a_stop(worker, until):
+    make_jobs(50, lambda n: [n], task=sample.add.path)
+    until(lambda: Job.objects.successful().count() == 50)
+    for n in range(12):
+        sample.wait_at_gate(str(n))
+    until(lambda: Job.objects.running().count() == 12 and len(sample.calls) == 54)
+    worker.stop()
+    worker.tick()
+    assert Job.objects.running().count() == 4
+    assert set(Job.objects.ready().values_list("attempt", flat=True)) == {0}
+    sample.gate.set()
+    until(lambda: Job.objects.successful().count() == 54)
+
+
+def test_no_more_than_max_jobs_are_claimed_ahead(drain):
+    make_jobs(300, lambda n: [n], task=sample.add.path)
+    drain(drain=False, max_jobs=120)
+    assert Job.objects.successful().count() == 120
+    assert set(Job.objects.ready().values_list("run_token", flat=True)) == {0}
+
+
+def test_the_order_holds_at_full_speed(drain):
+    rows = make_jobs(3000, lambda n: [n], task=sample.add.path)
+    urgent = [row.pk for row in rows[::7]]
+    Job.objects.filter(pk__in=urgent).update(priority=5)
+    drain(threads=1)
+    ran = [args[0] for args in sample.calls]
+    first = list(range(0, 3000, 7))
+    assert ran == first + [n for n in range(3000) if n % 7]
+
+
+def test_a_claim_whose_answer_was_lost_is_handed_back(worker, until):
+    """As the row says after the connection broke between commit and answer."""
+    job = make_job(task=sample.add.path, args=[1])
+    lifecycle.claim(worker._row.pk, lifecycle.Want("default", 1), timezone.now())
+    worker._survive(OperationalError("server closed the connection"), failures=1)
+    until(lambda: statuses() == ["SUCCESSFUL"])
+    row = Job.objects.get(pk=job.pk)
+    assert (row.attempt, row.run_token) == (1, 2)
+
+
+def test_an_outcome_whose_answer_was_lost_is_not_lost(drain, monkeypatch, caplog):
+    original, failures = lifecycle.finish, iter(range(1))
+
+    def finish(*args):
+        lost = original(*args)
+        if next(failures, None) is not None:
+            raise OperationalError("server closed the connection")
+        return lost
+
+    monkeypatch.setattr(lifecycle, "finish", finish)
+    sample.add(1)
+    drain()
+    assert statuses() == ["SUCCESSFUL"]
+    assert "no longer this worker's" not in caplog.text
+
+
+@pytest.fixture
+def _one_look_a_minute(settings):
+    settings.BGTASKS = {"POLL_INTERVAL": 60}
+
+
+@pytest.mark.usefixtures("_one_look_a_minute")
+def test_a_job_due_before_the_next_look_starts_in_time(worker, until, time):
+    worker.tick()
+    sample.add(1, schedule=30)
+    until(lambda: worker._promotion.rest < 45)
+    time.advance(worker._promotion.rest)
+    until(lambda: statuses() == ["SUCCESSFUL"])
+
+
+def test_all_due_jobs_are_promoted_at_once(drain):
+    make_jobs(1200, lambda n: [n], task=sample.add.path, status="SCHEDULED")
+    Job.objects.update(run_after=LONG_AGO)
+    drain()
+    assert Job.objects.successful().count() == 1200
+
+
+def test_django_is_spared_signals_that_nobody_hears(drain, monkeypatch, caplog):
+    built, result_of = [], execution.build_result
+    monkeypatch.setattr(
+        execution, "build_result", lambda *args: built.append(args) or result_of(*args)
+    )
+    for logger in ("django", "django_tasks", "django_bgtasks"):
+        caplog.set_level(logging.WARNING, logger=logger)
+    sample.add(1)
+    drain()
+    assert statuses() == ["SUCCESSFUL"]
+    assert built == []
+    seen = []
+
+    def listen(sender, task_result, **kwargs):
+        seen.append(task_result.status)
+
+    task_finished.connect(listen)
+    try:
+        sample.add(2)
+        drain()
+    finally:
+        task_finished.disconnect(listen)
+    assert seen == ["SUCCESSFUL"]
+    assert len(built) == 1

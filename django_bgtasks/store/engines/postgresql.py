@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -26,10 +27,8 @@ from django_bgtasks.store.engines.base import (
 # whole batch again for every row of it.
 _FINISH = """
     UPDATE {job}
-    SET status = 'SUCCESSFUL', finished_at = %(now)s, worker = NULL,
-        result = %(results)s::jsonb -> id::text
-    WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s
-        AND run_token = (%(tokens)s::jsonb ->> id::text)::int
+    SET status = 'SUCCESSFUL', finished_at = %(now)s, worker = NULL, result = {result}
+    WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s AND run_token = %(token)s
     RETURNING 1
 """
 
@@ -62,6 +61,7 @@ _FINISH_AND_CLAIM = f"""
     ORDER BY priority DESC, id
 """  # noqa: S608 (both halves are our own)
 
+_RESULT = "%(results)s::jsonb -> id::text"
 _AFTER = "AND priority = %(after_priority)s AND id > %(after_id)s"
 
 
@@ -121,7 +121,8 @@ class PostgreSQLEngine(Engine):
     @property
     def _is_psycopg3(self) -> bool:
         # Not psycopg2, which speaks with the server in other ways.
-        return self.connection.Database.__name__ == "psycopg"  # type: ignore[attr-defined]  # the stubs lack it
+        driver: Any = self.connection.Database  # type: ignore[attr-defined]  # the stubs lack it
+        return bool(driver.__name__ == "psycopg")
 
     def _is_pooled(self) -> bool:
         """Whether a pooler such as PgBouncer stands between, or somebody says so.
@@ -184,12 +185,12 @@ class PostgreSQLEngine(Engine):
     def finish_successful(
         self, successes: Sequence[Success], worker: UUID, now: datetime
     ) -> list[Job]:
-        if not successes:
-            return []
-        params = {"worker": worker, "now": now, **_finish_params(successes)}
-        if len(self._execute(_FINISH, params)) == len(successes):
-            return []
-        return self.not_recorded([job for job, _ in successes], worker)
+        lost: list[Job] = []
+        for token, group in _by_token(successes):
+            params = {"worker": worker, "now": now, **_finish_params(token, group)}
+            if len(self._execute(_FINISH, params)) < len(group):
+                lost += self.not_recorded([job for job, _ in group], worker)
+        return lost
 
     def finish_and_claim(
         self,
@@ -200,17 +201,19 @@ class PostgreSQLEngine(Engine):
         now: datetime,
         after: Mark | None = None,
     ) -> tuple[list[Job], list[Job]]:
+        *few, (token, most) = _by_token(successes)
+        lost = self.finish_successful(
+            [s for _, group in few for s in group], worker, now
+        )
         params = {
             "worker": worker,
             "now": now,
-            **_finish_params(successes),
+            **_finish_params(token, most),
             **_claim_params(queue, limit, after),
         }
         rows = self._execute(_FINISH_AND_CLAIM, params)
-        recorded = rows[0][0]
-        lost: list[Job] = []
-        if recorded < len(successes):
-            lost = self.not_recorded([job for job, _ in successes], worker)
+        if rows[0][0] < len(most):
+            lost += self.not_recorded([job for job, _ in most], worker)
         if rows[0][1] is None:
             return lost, []
         return lost, [self._claimed(row[1:], worker, now) for row in rows]
@@ -221,6 +224,7 @@ class PostgreSQLEngine(Engine):
             queue=self.quote(Queue._meta.db_table),
             columns=", ".join(f"job.{name}" for name in CLAIMED_COLUMNS),
             after=_AFTER if params.get("after_id") else "",
+            result=_RESULT if params.get("results") else "NULL",
         )
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
@@ -245,20 +249,22 @@ def _claim_params(queue: str, limit: int, after: Mark | None) -> dict[str, Any]:
     }
 
 
-def _finish_params(successes: Sequence[Success]) -> dict[str, str]:
-    ids = [str(job.pk) for job, _ in successes]
-    tokens = {key: job.run_token for key, (job, _) in zip(ids, successes, strict=True)}
+def _by_token(successes: Sequence[Success]) -> list[tuple[int, list[Success]]]:
+    """Successes by run token, the largest group last; almost always there is one."""
+    groups: defaultdict[int, list[Success]] = defaultdict(list)
+    for success in successes:
+        groups[success[0].run_token].append(success)
+    return sorted(groups.items(), key=lambda item: len(item[1]))
+
+
+def _finish_params(token: int, successes: Sequence[Success]) -> dict[str, Any]:
     # A missing key reads as NULL, which is how None is stored.
-    results = {
-        key: value
-        for key, (_, value) in zip(ids, successes, strict=True)
-        if value is not None
-    }
+    results = {str(job.pk): value for job, value in successes if value is not None}
     return {
+        "token": token,
         # As text: an array of UUIDs would be put together one by one in Python.
-        "ids": "{" + ",".join(ids) + "}",
-        "tokens": json.dumps(tokens),
-        "results": json.dumps(results),
+        "ids": "{" + ",".join([job.pk.hex for job, _ in successes]) + "}",
+        "results": json.dumps(results) if results else None,
     }
 
 
