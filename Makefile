@@ -12,10 +12,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TOX := $(BIN)/tox run --quiet -e
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types docs clean
+.PHONY: help demo test lint format types docs bench bench-peers clean
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(MARK)-demo $(if $(filter mysql%,$(DATABASE_URL)),$(MARK)-mysqlclient)  ## run the example site, its worker included
 	@exec $(BIN)/python example_project/demo.py $(ARGS)
@@ -35,8 +35,14 @@ types: $(MARK)-dev  ## check types
 docs: $(MARK)-dev  ## build the documentation into docs/_build/html
 	@$(TOX) docs
 
+bench: $(MARK)-dev  ## measure ours beside bare loops, in some minutes
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks ours $(ARGS)
+
+bench-peers: $(MARK)-dev  ## measure ours beside other queues, in an hour or so
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks peers $(ARGS)
+
 clean:  ## remove .venv and everything made by these commands
-	rm -rf $(VENV) .tox .coverage .coverage.* .hypothesis .*_cache build dist docs/_build
+	rm -rf $(VENV) .bench .tox .coverage .coverage.* .hypothesis .*_cache build dist docs/_build
 
 $(MARK)-venv:
 	@echo "Creating $(VENV)"

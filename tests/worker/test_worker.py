@@ -314,7 +314,8 @@ def test_turns_are_taken_however_many_are_claimed_at_once(worker, until):
     until(lambda: len(sample.calls) == 4)
     sample.gate.set()
     until(lambda: "small" in sample.calls)
-    assert sample.calls.index("small") == 4
+    # In the claim after the first; four threads were free at once.
+    assert sample.calls.index("small") < 8
 
 
 @pytest.mark.parametrize("task", [sample.run_for_ever, sample.await_for_ever])
