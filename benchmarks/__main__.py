@@ -2,7 +2,7 @@
 
     python -m benchmarks ours
     python -m benchmarks peers --systems bgtasks_postgres,pgqueuer --workloads drain
-    python -m benchmarks report .bench/peers.json --into docs/performance
+    python -m benchmarks report .bench/ours.json .bench/peers.json --into docs/performance
 
 Servers are looked for where ``services`` says; what is installed, stored and found
 goes into ``.bench/``.
@@ -31,12 +31,13 @@ PICKUP_SAMPLES = 300
 def main() -> None:
     options = _parser().parse_args()
     if options.command == "report":
-        for path in report.write(Results.load(options.results), options.into):
+        runs = {path.stem: Results.load(path) for path in options.results}
+        for path in report.write(runs, options.into):
             print(path)
         return
     results = run(_plan(options))
     print(report.setup(results), report.figures(results), sep="\n")
-    print(report.verdicts(results))
+    print(report.verdicts([results]))
     print(f"All figures: {options.output}")
     sys.exit(1 if results.failures else 0)
 
@@ -72,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         output="peers.json",
     )
     rendering = commands.add_parser("report", help="write what the docs include")
-    rendering.add_argument("results", type=Path, help="as ours or peers wrote it")
+    rendering.add_argument(
+        "results", type=Path, nargs="+", help="as ours and peers wrote them"
+    )
     rendering.add_argument("--into", type=Path, default=Path("docs/performance"))
     return parser
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,18 @@ TABLES = {
 }
 
 
-def write(results: Results, folder: Path) -> list[Path]:
-    """Write what the documentation includes into ``folder``."""
+def write(runs: Mapping[str, Results], folder: Path) -> list[Path]:
+    """Write what the documentation includes into ``folder``.
+
+    Args:
+        runs: by the names that their files get.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "results.md": figures(results),
-        "targets.md": verdicts(results),
-        "setup.md": setup(results),
-        "drain.svg": charts.drain(results),
-    }
+    widest = max(runs.values(), key=lambda results: len(results.systems))
+    texts = {"targets.md": verdicts(runs.values()), "drain.svg": charts.drain(widest)}
+    for name, results in runs.items():
+        texts[f"{name}.md"] = figures(results)
+        texts[f"{name}-setup.md"] = setup(results)
     for name, text in texts.items():
         (folder / name).write_text(text)
     return [folder / name for name in texts]
@@ -51,7 +54,7 @@ def figures(results: Results) -> str:
     return _paragraphs(*parts, _troubles(results))
 
 
-def verdicts(results: Results) -> str:
+def verdicts(runs: Iterable[Results]) -> str:
     """The targets, what was measured, and whether it is enough."""
     rows = [
         (
@@ -61,7 +64,7 @@ def verdicts(results: Results) -> str:
             _number(verdict.measured),
             "met" if verdict.is_met else "**missed**",
         )
-        for verdict in targets.check(results)
+        for verdict in targets.check(list(runs))
     ]
     return _paragraphs(_table(("target", "limit", "measured", ""), rows))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 os.environ["BENCH_DATABASE"] = "sqlite"
 
+from django.db import connection
 from django.db.backends.sqlite3.base import Database
 
 from benchmarks.system import serve
@@ -26,6 +27,9 @@ class BGTasksSQLite(BGTasks):
     def reset(self) -> None:
         self.remove()
         super().reset()
+        with connection.cursor() as cursor:
+            # As the first worker leaves the file for good.
+            cursor.execute("PRAGMA journal_mode = WAL")
 
     def remove(self) -> None:
         for file in Path(os.environ["BENCH_DIR"]).glob("db.sqlite3*"):

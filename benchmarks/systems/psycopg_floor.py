@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.12,<3.13"
-# dependencies = ["psycopg[binary]"]
+# dependencies = ["psycopg[binary]", "uuid-utils"]
 # ///
 """What PostgreSQL and psycopg can do at all: no queue, only the statements of one.
 
@@ -18,8 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import psycopg
+from uuid_utils.compat import uuid7
 
-from benchmarks import bodies, services
+from benchmarks import bodies, floor_rows, services
 from benchmarks.system import Load, System, module_name, serve
 
 LABEL = "bare psycopg loop (floor)"
@@ -36,6 +37,8 @@ _TABLE = f"""
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         status smallint NOT NULL DEFAULT {READY});
     CREATE INDEX ready ON job (id) WHERE status = {READY};
+    DROP TABLE IF EXISTS wide;
+    {floor_rows.TABLE.format(uuid="uuid", json="jsonb", time="timestamptz")}
 """
 _FINISH_AND_CLAIM = f"""
     WITH finished AS (UPDATE job SET status = {FINISHED} WHERE id = ANY(%s)),
@@ -57,7 +60,8 @@ class PsycopgFloor(System):
         _connect("postgres").execute(f"DROP DATABASE IF EXISTS {DATABASE}")
 
     def enqueue_one(self, body: str, *args: int) -> None:
-        _connect().execute("INSERT INTO job DEFAULT VALUES")
+        """A row such as ours: what it takes to write it, and nothing around it."""
+        _connect().execute(floor_rows.insert("%s"), floor_rows.new_row(uuid7()))
 
     def enqueue_many(self, body: str, count: int) -> None:
         with _connect().cursor().copy("COPY job (status) FROM STDIN") as copy:

@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.12,<3.13"
-# dependencies = []
+# dependencies = ["uuid-utils"]
 # ///
 """What SQLite and sqlite3 can do at all: no queue, only the statements of one.
 
@@ -20,7 +20,9 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from benchmarks import bodies
+from uuid_utils.compat import uuid7
+
+from benchmarks import bodies, floor_rows
 from benchmarks.system import Load, System, module_name, serve
 
 LABEL = "bare sqlite3 loop (floor)"
@@ -33,6 +35,7 @@ _TABLE = f"""
     CREATE TABLE job (
         id INTEGER PRIMARY KEY, status INTEGER NOT NULL DEFAULT {READY});
     CREATE INDEX ready ON job (id) WHERE status = {READY};
+    {floor_rows.TABLE.format(uuid="char(32)", json="text", time="datetime")}
 """
 _FINISH = f"UPDATE job SET status = {FINISHED} WHERE id = ?"
 _CLAIM = f"""
@@ -52,7 +55,9 @@ class SQLiteFloor(System):
             file.unlink()
 
     def enqueue_one(self, body: str, *args: int) -> None:
-        _connect().execute("INSERT INTO job DEFAULT VALUES")
+        """A row such as ours: what it takes to write it, and nothing around it."""
+        row = floor_rows.new_row(uuid7().hex)
+        _connect().execute(floor_rows.insert("?"), row)
 
     def enqueue_many(self, body: str, count: int) -> None:
         connection = _connect()

@@ -18,6 +18,8 @@ class Bell:
         self.reader, self._writer = socket.socketpair()
         self.reader.setblocking(False)
         self._rung = False
+        self._alone = self._selector(None)
+        self._with_other = self._selector(None)
 
     def ring(self) -> None:
         """End the wait, or the next one; cheap if it was rung already."""
@@ -25,21 +27,23 @@ class Bell:
             self._rung = True
             self._writer.send(b"\0")
 
-    def wait(self, seconds: float, also: int | None = None) -> bool:
-        """Wait until it rings, or until there is something to read on ``also``.
+    def attach(self, fileno: int | None) -> None:
+        """From now on, ``wait`` can also wait for something to read on ``fileno``."""
+        self._with_other.close()
+        self._with_other = self._selector(fileno)
+
+    def wait(self, seconds: float, *, attached: bool = False) -> bool:
+        """Wait until it rings.
 
         Args:
             seconds: the longest to wait.
-            also: a file descriptor.
+            attached: whether to wait for what is attached, too.
 
         Returns:
             Whether it rang.
         """
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.reader, selectors.EVENT_READ)
-            if also is not None:
-                selector.register(also, selectors.EVENT_READ)
-            ready = selector.select(max(seconds, 0))
+        selector = self._with_other if attached else self._alone
+        ready = selector.select(max(seconds, 0))
         rang = any(key.fileobj is self.reader for key, _ in ready)
         if rang:
             self.reader.recv(64)
@@ -51,5 +55,14 @@ class Bell:
     def close(self) -> None:
         """Give back the sockets; to ring is of no effect from now on."""
         self._rung = True
+        self._alone.close()
+        self._with_other.close()
         self.reader.close()
         self._writer.close()
+
+    def _selector(self, fileno: int | None) -> selectors.BaseSelector:
+        selector = selectors.DefaultSelector()
+        selector.register(self.reader, selectors.EVENT_READ)
+        if fileno is not None:
+            selector.register(fileno, selectors.EVENT_READ)
+        return selector

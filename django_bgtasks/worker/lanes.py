@@ -37,6 +37,9 @@ class Lanes:
 
     def add(self, names: Collection[str]) -> None:
         """Somebody says that these queues have got jobs."""
+        if not self._ready:
+            # To look now would only tell the same.
+            self._look_again.rest_again()
         for name in names:
             if name not in self._ready and (not self._among or name in self._among):
                 self._ready.append(name)

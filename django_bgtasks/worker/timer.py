@@ -27,6 +27,10 @@ class Timer:
         self._due_at = now + self._interval
         return True
 
+    def rest_again(self) -> None:
+        """Let a whole interval pass from now on."""
+        self._due_at = self._monotonic() + self._interval
+
     @property
     def rest(self) -> float:
         """Seconds until it is time; below 0 if it is."""

@@ -139,15 +139,16 @@ class Worker:
         worker_started.send_robust(type(self), worker=self._row)
 
     def tick(self) -> None:
-        """One round: look after the rows, settle, claim."""
+        """One round: claim, settle, look after the rows."""
         # First, for it needs no database, and holds when there is none.
         self._interrupt_overdue()
         self._collect()
         self._heed_calls()
-        self._look_after_rows()
         self._withdraw_what_waits_too_long()
         self._fill()
         self._settler.settle()
+        # Last, for whoever has enqueued a job just now waits for the rest.
+        self._look_after_rows()
 
     def wait(self, seconds: float) -> None:
         """Until there is something to do for a round, at most for ``seconds``."""
@@ -249,8 +250,10 @@ class Worker:
 
     def _connect(self) -> None:
         self._listener = Listener()
+        self._bell.attach(None)
         get_engine().prepare()
         self._listener = get_engine().listener()
+        self._bell.attach(self._listener.fileno)
 
     def _release_strays(self) -> None:
         """Hand back what a claim has brought whose answer was lost on its way."""
@@ -305,7 +308,7 @@ class Worker:
         until = time.monotonic() + seconds
         while not self._has_heard():
             rest = until - time.monotonic()
-            if rest <= 0 or self._bell.wait(min(rest, interval), self._listener.fileno):
+            if rest <= 0 or self._bell.wait(min(rest, interval), attached=True):
                 return
 
     def _has_heard(self) -> bool:

@@ -97,6 +97,19 @@ def test_nothing_behind_the_mark_makes_it_look_before_it(time):
     assert lanes.next(5) is None
 
 
+@pytest.mark.django_db
+def test_what_was_just_heard_is_not_asked_again(time, django_assert_num_queries):
+    lanes = Lanes((), time)
+    time.advance(60)
+    lanes.add(["a"])
+    with django_assert_num_queries(0):
+        lanes.look()
+    time.advance(LOOK_INTERVAL)
+    lanes.add(["b"])  # others may go on calling
+    with django_assert_num_queries(1):
+        lanes.look()
+
+
 def test_only_its_own_queues_are_added(time):
     lanes = Lanes(["a", "b"], time)
     lanes.add(["c", "a"])
@@ -165,8 +178,11 @@ def test_a_bell_waits_for_something_else_too(bell):
     try:
         other.ring()
         began = real_time.monotonic()
-        assert not bell.wait(30, other.reader.fileno())
+        bell.attach(other.reader.fileno())
+        assert not bell.wait(30, attached=True)
         assert real_time.monotonic() - began < 10
+        bell.attach(None)
+        assert not bell.wait(0, attached=True)
     finally:
         other.close()
 

@@ -60,8 +60,8 @@ _COLUMNS = ", ".join(
 class FileListener(Listener):
     """Notices that another connection has written to the file, whatever it wrote."""
 
-    # Asking takes two microseconds; more often only costs wake-ups of the process.
-    interval = 0.005
+    # To ask takes two microseconds. What costs is to wake up for it.
+    interval = 0.003
 
     def __init__(self, wrapper: Any) -> None:
         self._wrapper = wrapper

@@ -1,0 +1,96 @@
+"""A real PgBouncer in transaction mode between the worker and PostgreSQL."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+from django.db import connection
+
+from django_bgtasks.models import Job
+from tests.end_to_end.test_processes import eventually
+from tests.sample import tasks as sample
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SETTINGS = """
+[databases]
+* = host={host} port={port} user={user} password={password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {own_port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+"""
+
+
+@pytest.fixture
+def pgbouncer(tmp_path, only):
+    """The port of a PgBouncer in front of the test's database."""
+    only("postgresql")
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        if os.environ.get("REQUIRE_PGBOUNCER"):
+            pytest.fail("REQUIRE_PGBOUNCER is set, but there is no pgbouncer")
+        pytest.skip("needs pgbouncer")
+    port = free_port()
+    database = connection.settings_dict
+    settings = tmp_path / "pgbouncer.ini"
+    settings.write_text(
+        SETTINGS.format(
+            host=database["HOST"],
+            port=database["PORT"],
+            user=database["USER"],
+            password=database["PASSWORD"],
+            own_port=port,
+        )
+    )
+    tmp_path.chmod(0o755)
+    # It refuses to run as root.
+    as_somebody = ["-u", "nobody"] if os.geteuid() == 0 else []
+    process = subprocess.Popen(
+        [program, *as_somebody, settings],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    eventually(lambda: answers(port))
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_worker_behind_it_polls(start, pgbouncer, tmp_path):
+    log = tmp_path / "log"
+    worker = start(
+        "run_tasks",
+        "--no-reload",
+        POSTGRES_HOST="127.0.0.1",
+        POSTGRES_PORT=str(pgbouncer),
+    )
+    worker.wait_for("started")
+    for n in range(3):
+        sample.leave_a_line(str(log), str(n))
+        eventually(lambda n=n: Job.objects.successful().count() == n + 1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%%'"
+            " AND datname = current_database()"
+        )
+        assert cursor.fetchone() == (0,), "on a connection that others get next"
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0
+    assert log.read_text().split() == ["0", "1", "2"]
