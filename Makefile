@@ -35,11 +35,11 @@ types: $(MARK)-dev  ## check types
 docs: $(MARK)-dev  ## build the documentation into docs/_build/html
 	@$(TOX) docs
 
-bench: $(MARK)-dev  ## measure ours beside bare loops, in some minutes
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks ours $(ARGS)
+bench: $(MARK)-venv  ## measure ours beside bare loops, in some minutes
+	@$(BIN)/python -m benchmarks ours $(ARGS)
 
-bench-peers: $(MARK)-dev  ## measure ours beside other queues, in an hour or so
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks peers $(ARGS)
+bench-peers: $(MARK)-venv  ## measure ours beside other queues, in an hour or so
+	@$(BIN)/python -m benchmarks peers $(ARGS)
 
 clean:  ## remove .venv and everything made by these commands
 	rm -rf $(VENV) .bench .tox .coverage .coverage.* .hypothesis .*_cache build dist docs/_build

@@ -75,14 +75,12 @@ class Environment:
         requirements = [
             part for line in self.requirements for part in _as_arguments(line)
         ]
-        if shutil.which("uv"):
-            _run("uv", "venv", "--clear", "--python", self.python, str(self.folder))
-            install = ["uv", "pip", "install", "--python", str(self.interpreter)]
-        else:
-            _run(_find_python(self.python), "-m", "venv", "--clear", str(self.folder))
-            install = [str(self.interpreter), "-m", "pip", "install"]
+        _run(_find_python(self.python), "-m", "venv", "--clear", str(self.folder))
         if requirements:
-            _run(*install, "--quiet", *requirements)
+            _run(
+                *(str(self.interpreter), "-m", "pip", "install", "--quiet"),
+                *requirements,
+            )
 
 
 def environments() -> dict[str, Environment]:

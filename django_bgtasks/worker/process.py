@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from django_bgtasks.worker.child import SIGNALS
-from django_bgtasks.worker.garbage import ease_garbage_collection
+from django_bgtasks.worker.interpreter import tune_interpreter
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.reloader import Reloader
 from django_bgtasks.worker.supervisor import Supervisor
@@ -38,7 +38,7 @@ def run_worker(
     """
     runner: Worker | Supervisor
     if processes == 1:
-        ease_garbage_collection()
+        tune_interpreter()
         runner = Worker(options)
     else:
         runner = Supervisor(options, processes, fork=not reload)

@@ -17,7 +17,7 @@ from django.db import connections
 from django_bgtasks.signals import logger
 from django_bgtasks.worker import child
 from django_bgtasks.worker.bell import Bell
-from django_bgtasks.worker.garbage import ease_garbage_collection
+from django_bgtasks.worker.interpreter import tune_interpreter
 from django_bgtasks.worker.options import WorkerOptions
 
 #: Seconds until a worker that died is replaced, doubled each time that it dies soon.
@@ -160,7 +160,7 @@ def _prepare_to_fork() -> None:
         connection.close()
         if hasattr(connection, "close_pool"):
             connection.close_pool()
-    ease_garbage_collection()
+    tune_interpreter()
 
 
 def _shared_out(options: WorkerOptions, processes: int) -> Sequence[WorkerOptions]:

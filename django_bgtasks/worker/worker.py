@@ -49,6 +49,8 @@ LONGEST_BACKOFF = 5.0
 #: Jobs that one claim takes at the most: enough for full speed, and on SQLite little
 #: enough that nobody else's writing has to wait for long.
 BATCH = 500
+#: Seconds after a call until jobs are looked for that are due soon.
+PROMOTION_DELAY = 0.01
 #: Seconds that an outcome may wait for others, to be written together with them,
 #: while there is work for the threads.
 FLUSH_INTERVAL = 0.01
@@ -283,8 +285,9 @@ class Worker:
         if self._called:
             self._called = False
             self._patience.renew()
-            # It may be about a job that is due before the next look.
-            self._promotion.make_due_in(0)
+            # It may be about a job that is due before the next look. Not at once: the
+            # thread that is to run what was called for waits for the GIL.
+            self._promotion.make_due_in(PROMOTION_DELAY)
 
     def _collect(self) -> None:
         """Take what has ended."""

@@ -849,7 +849,12 @@ def _one_look_a_minute(settings):
 def test_a_job_due_before_the_next_look_starts_in_time(worker, until, time):
     worker.tick()
     sample.add(1, schedule=30)
-    until(lambda: worker._promotion.rest < 45)
+
+    def knows():
+        time.advance(worker_module.PROMOTION_DELAY)
+        return worker._promotion.rest < 45
+
+    until(knows)
     time.advance(worker._promotion.rest)
     until(lambda: statuses() == ["SUCCESSFUL"])
 
