@@ -61,12 +61,13 @@ def worker(time):
     began = timezone.now()
     clock = Clock(lambda: began + timedelta(seconds=time.seconds), time)
     worker = Worker(WorkerOptions(threads=4), clock)
-    worker.start()
-    yield worker
-    sample.gate.set()
-    worker.stop()
-    worker.shut_down()
-    worker.close()
+    with worker._ears:
+        worker.start()
+        yield worker
+        sample.gate.set()
+        worker.stop()
+        worker.shut_down()
+        worker.close()
 
 
 @pytest.fixture

@@ -97,8 +97,13 @@ def job_maker(
 
 def enqueue(jobs: Sequence[Job]) -> None:
     """Write new jobs, in the caller's transaction if there is one."""
-    get_engine().insert(jobs)
-    for queue in {job.queue for job in jobs if job.status == Status.READY}:
+    engine = get_engine()
+    queues = {job.queue for job in jobs if job.status == Status.READY}
+    if queues and len(jobs) == 1 and wakeup.commits_at_once(engine):
+        wakeup.insert_and_call(engine, jobs[0])
+        return
+    engine.insert(jobs)
+    for queue in queues:
         wakeup.call(queue)
     if any(_is_due_before_anybody_looks(job) for job in jobs):
         wakeup.call()

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
 
 from django.db import DatabaseError, InterfaceError
 
@@ -25,11 +23,11 @@ from django_bgtasks.models import Job
 from django_bgtasks.models import Worker as WorkerRow
 from django_bgtasks.outcomes import Outcome, Released
 from django_bgtasks.signals import logger, worker_started, worker_stopped
-from django_bgtasks.store import lifecycle, maintenance, wakeup, workers
+from django_bgtasks.store import lifecycle, workers
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.store.engines.base import Listener
-from django_bgtasks.worker.bell import Bell
+from django_bgtasks.worker.chores import Chores
 from django_bgtasks.worker.clock import Clock
+from django_bgtasks.worker.ears import Ears
 from django_bgtasks.worker.execution import Execution
 from django_bgtasks.worker.executor import Executor
 from django_bgtasks.worker.lanes import Lanes
@@ -39,9 +37,7 @@ from django_bgtasks.worker.patience import Patience
 from django_bgtasks.worker.settling import Settler, may_pass
 from django_bgtasks.worker.timer import Timer
 
-HEARTBEAT_INTERVAL = 10.0
 CANCEL_CHECK_INTERVAL = 1.0
-PRUNE_INTERVAL = 300.0
 #: How long interrupted tasks get to unwind before the worker leaves without them.
 UNWIND_GRACE = 2.0
 #: The longest pause between two tries to reach a database in trouble.
@@ -75,7 +71,7 @@ class Worker:
         self._clock = clock or Clock(lambda: get_engine().now())
         self._monotonic = self._clock.monotonic
         self._settings = get_settings()
-        self._bell = Bell()
+        self._ears = Ears()
         self._pace = Pace(options.threads)
         self._lanes = Lanes(options.queues, self._monotonic)
         #: What is claimed and not yet seen to have ended.
@@ -84,8 +80,6 @@ class Worker:
         self._ended: deque[tuple[Execution, Outcome]] = deque()
         self._ring_below = 0
         self._claimed = 0
-        #: Whether somebody has said that there is something new.
-        self._called = False
         self._idle = False
         self._stopping = False
         self._in_trouble = False
@@ -96,7 +90,7 @@ class Worker:
         Raises:
             DatabaseError: at the start, if the tables cannot be used.
         """
-        with closing(self._bell):
+        with self._ears:
             self.start()
             try:
                 self._loop(until=self._is_done)
@@ -110,23 +104,20 @@ class Worker:
     def stop(self) -> None:
         """Claim no more, let running jobs end, then leave. Safe in signal handlers."""
         self._stopping = True
-        self._bell.ring()
+        self._ears.ring()
 
     def stop_at_once(self) -> None:
         """A second request to stop; the process is about to end."""
 
     def start(self) -> None:
         """Say that this worker is there, and get ready to claim."""
-        poll_interval = self._settings.poll_interval.total_seconds()
         self._connect()
         self._clock.sync()
-        self._heartbeat = Timer(HEARTBEAT_INTERVAL, self._monotonic, rest_first=True)
-        # Due jobs may be more urgent than a long queue of ready ones.
-        self._promotion = Timer(poll_interval, self._monotonic)
         self._cancel_check = Timer(CANCEL_CHECK_INTERVAL, self._monotonic)
-        self._prune = Timer(PRUNE_INTERVAL, self._monotonic)
         self._patience = Patience(
-            get_engine().quick_pause, poll_interval, self._monotonic
+            get_engine().quick_pause,
+            self._settings.poll_interval.total_seconds(),
+            self._monotonic,
         )
         self._row = workers.register(
             hostname=socket.gethostname(),
@@ -135,9 +126,9 @@ class Worker:
             threads=self.options.threads,
             now=self._clock.now(),
         )
+        self._chores = Chores(self._row.pk, self._clock)
         self._settler = Settler(self._row.pk, self._clock)
         self._executor = Executor(self.options.threads, self._on_end)
-        wakeup.listen_here(self._on_call)
         worker_started.send_robust(type(self), worker=self._row)
 
     def tick(self) -> None:
@@ -163,7 +154,10 @@ class Worker:
             if self._executor.backlog > self._ring_below:
                 seconds = min(seconds, FLUSH_INTERVAL)
         if not (self._ended and self._executor.backlog <= self._ring_below):
-            self._listen(seconds)
+            if self._has_room():
+                self._ears.listen(seconds)
+            else:
+                self._ears.wait(seconds)
         self._ring_below = -1
 
     def shut_down(self) -> None:
@@ -179,9 +173,7 @@ class Worker:
 
     def close(self) -> None:
         """Let the threads go, those that still run a task too."""
-        wakeup.stop_listening(self._on_call)
         self._executor.close()
-        self._bell.close()
         worker_stopped.send_robust(type(self), worker=self._row)
 
     def _leave(self) -> None:
@@ -242,7 +234,7 @@ class Worker:
             self._in_trouble = True
             logger.error("The database is in trouble; trying on: %s", error)
         engine.connection.close()
-        self._bell.wait(min(0.1 * 2 ** min(failures, 10), LONGEST_BACKOFF))
+        self._ears.wait(min(0.1 * 2 ** min(failures, 10), LONGEST_BACKOFF))
         try:
             self._connect()
             self._release_strays()
@@ -251,11 +243,9 @@ class Worker:
             engine.connection.close()
 
     def _connect(self) -> None:
-        self._listener = Listener()
-        self._bell.attach(None)
-        get_engine().prepare()
-        self._listener = get_engine().listener()
-        self._bell.attach(self._listener.fileno)
+        engine = get_engine()
+        engine.prepare()
+        self._ears.open(engine)
 
     def _release_strays(self) -> None:
         """Hand back what a claim has brought whose answer was lost on its way."""
@@ -275,19 +265,17 @@ class Worker:
     def _on_end(self, execution: Execution, outcome: Outcome) -> None:
         self._ended.append((execution, outcome))
         if self._executor.backlog <= self._ring_below:
-            self._bell.ring()
-
-    def _on_call(self) -> None:
-        self._called = True
-        self._bell.ring()
+            self._ears.ring()
 
     def _heed_calls(self) -> None:
-        if self._called:
-            self._called = False
-            self._patience.renew()
-            # It may be about a job that is due before the next look. Not at once: the
-            # thread that is to run what was called for waits for the GIL.
-            self._promotion.make_due_in(PROMOTION_DELAY)
+        names = self._ears.take_call()
+        if names is None:
+            return
+        self._lanes.add(names)
+        self._patience.renew()
+        # It may be about a job that is due before the next look. Not at once: the
+        # thread that is to run what was called for waits for the GIL.
+        self._chores.promotion.make_due_in(PROMOTION_DELAY)
 
     def _collect(self) -> None:
         """Take what has ended."""
@@ -301,30 +289,6 @@ class Worker:
                 seconds += execution.duration
         if jobs:
             self._pace.note(jobs, seconds)
-
-    def _listen(self, seconds: float) -> None:
-        """Wait for the bell, and for what the database says if there is room."""
-        if not self._has_room():
-            self._bell.wait(seconds)
-            return
-        interval = self._listener.interval or seconds
-        until = time.monotonic() + seconds
-        while not self._has_heard():
-            rest = until - time.monotonic()
-            if rest <= 0 or self._bell.wait(min(rest, interval), attached=True):
-                return
-
-    def _has_heard(self) -> bool:
-        try:
-            names = self._listener.heard()
-        except (DatabaseError, InterfaceError):
-            # The next query will meet the same, and there it is dealt with.
-            return True
-        if names is None:
-            return False
-        self._called = True
-        self._lanes.add([name for name in names if name])
-        return True
 
     def _can_go_on(self) -> bool:
         """Whether another round would find something to claim."""
@@ -340,47 +304,16 @@ class Worker:
         if deadline is not None:
             deadlines.append(deadline)
         pauses = [moment - self._monotonic() for moment in deadlines]
-        pauses += [self._patience.pause, self._promotion.rest]
+        pauses += [self._patience.pause, self._chores.promotion.rest]
         if self._running:
             # Somebody may cancel, and a body that begins may set a time limit.
             pauses.append(CANCEL_CHECK_INTERVAL)
         return min(pauses)
 
     def _look_after_rows(self) -> None:
-        if self._heartbeat.is_due():
-            self._clock.sync()
-            workers.beat(self._row.pk, self._clock.now())
-        if self._promotion.is_due():
-            self._promote()
         if self._running and self._cancel_check.is_due():
             self._interrupt_cancelled()
-        if not self._stopping and self._prune.is_due():
-            self._prune_a_batch()
-
-    def _prune_a_batch(self) -> None:
-        try:
-            pruned = maintenance.prune(self._clock.now(), self._settings.retention)
-        except DatabaseError as error:
-            if may_pass(error):
-                raise
-            # A table of the project's may hold on to its jobs. That is no reason to
-            # do no work.
-            logger.exception("Old jobs cannot be deleted")
-            return
-        if pruned == maintenance.BATCH:
-            # There is more. One batch a round, so that jobs do not wait for it.
-            self._prune.make_due_in(0)
-
-    def _promote(self) -> int:
-        """Make due jobs ready, and come back when the next ones are."""
-        now = self._clock.now()
-        promoted = maintenance.promote(now)
-        next_due = maintenance.next_due(now)
-        if promoted == maintenance.BATCH:
-            self._promotion.make_due_in(0)
-        elif next_due is not None:
-            self._promotion.make_due_in((next_due - now).total_seconds())
-        return promoted
+        self._chores.do_what_is_due(stopping=self._stopping)
 
     def _interrupt_cancelled(self) -> None:
         requested = set(lifecycle.cancel_requests(self._row.pk))
@@ -413,7 +346,7 @@ class Worker:
         if room <= 0:
             return
         claimed = self._claim(room)
-        if not claimed and self.options.drain and self._promote():
+        if not claimed and self.options.drain and self._chores.promote():
             claimed = self._claim(room)
         self._idle = not claimed
         if claimed:

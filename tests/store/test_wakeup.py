@@ -22,6 +22,14 @@ def calls(monkeypatch, time):
     monkeypatch.setattr(wakeup.time, "monotonic", time)
     engine = type(lifecycle.get_engine())
     monkeypatch.setattr(engine, "call", lambda self, queue: called.append(queue))
+    insert = engine.insert
+
+    def note(self, jobs, call=None):
+        insert(self, jobs, call)
+        if call is not None:
+            called.append(call)
+
+    monkeypatch.setattr(engine, "insert", note)
     return called
 
 
@@ -79,9 +87,16 @@ def test_a_call_that_fails_fails_no_enqueue(monkeypatch, caplog):
 
     monkeypatch.setattr(wakeup, "_called_at", {})
     monkeypatch.setattr(type(lifecycle.get_engine()), "call", fail)
-    sample.add(1)
+    with transaction.atomic():
+        sample.add(1)
     assert Job.objects.count() == 1
     assert "nobody can be called" in caplog.text
+
+
+def test_a_job_alone_takes_the_call_along(calls, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        sample.add(1)
+    assert calls == ["default"]
 
 
 def test_those_who_commit_themselves_call_nobody(calls):

@@ -852,10 +852,10 @@ def test_a_job_due_before_the_next_look_starts_in_time(worker, until, time):
 
     def knows():
         time.advance(worker_module.PROMOTION_DELAY)
-        return 1 < worker._promotion.rest < 45
+        return 1 < worker._chores.promotion.rest < 45
 
     until(knows)
-    time.advance(worker._promotion.rest)
+    time.advance(worker._chores.promotion.rest)
     until(lambda: statuses() == ["SUCCESSFUL"])
 
 

@@ -116,11 +116,14 @@ class Engine:
     def wait_briefly_for_locks(self) -> None:
         """From now on, fail where another transaction holds a lock for seconds."""
 
-    def insert(self, jobs: Sequence[Job]) -> None:
+    def insert(self, jobs: Sequence[Job], call: str | None = None) -> None:
         """Write new jobs; more than one in the caller's transaction.
 
         Past the ORM, which takes longer to put an INSERT together than the database
         takes to do it.
+
+        Args:
+            call: also ``call()`` for this queue.
         """
         params = [value for job in jobs for value in self.row_of(job)]
         with self.connection.cursor() as cursor:

@@ -155,9 +155,15 @@ class PostgreSQLEngine(Engine):
         # Aware or naive as USE_TZ has it: Django's connection sees to that.
         return cast("datetime", now)
 
-    def insert(self, jobs: Sequence[Job]) -> None:
+    def insert(self, jobs: Sequence[Job], call: str | None = None) -> None:
         if len(jobs) < _WORTH_COPYING or not self._is_psycopg3:
-            super().insert(jobs)
+            params = [value for job in jobs for value in self.row_of(job)]
+            sql = self.insert_sql(len(jobs))
+            if call is not None:
+                sql = f"WITH new AS ({sql}) SELECT pg_notify('{_CHANNEL}', %s)"
+                params.append(call)
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql, params)
             return
         table = self.quote(Job._meta.db_table)
         columns = ", ".join(INSERTED_COLUMNS)

@@ -52,6 +52,7 @@ _CLAIM = """
 
 
 _PRIORITY = CLAIMED_COLUMNS.index("priority")
+_ENQUEUED_AT = CLAIMED_COLUMNS.index("enqueued_at")
 _COLUMNS = ", ".join(
     f"json({name})" if name in ("args", "kwargs") else name for name in CLAIMED_COLUMNS
 )
@@ -131,7 +132,7 @@ class SQLiteEngine(Engine):
             )
         return [self._claimed(row, worker, now) for row in rows]
 
-    def insert(self, jobs: Sequence[Job]) -> None:
+    def insert(self, jobs: Sequence[Job], call: str | None = None) -> None:
         if len(jobs) == 1:
             super().insert(jobs)
             return
@@ -170,8 +171,10 @@ class SQLiteEngine(Engine):
     def _claimed(self, row: list[Any], worker: UUID, now: datetime) -> Job:
         job = claimed_job(self.alias, row)
         job.id = UUID(row[0])
-        for name in ("run_after", "enqueued_at", "unknown_since"):
-            setattr(job, name, self._as_datetime(getattr(job, name)))
+        job.enqueued_at = self._as_datetime(row[_ENQUEUED_AT])
+        # Most jobs have neither.
+        job.run_after = job.run_after and self._as_datetime(job.run_after)
+        job.unknown_since = job.unknown_since and self._as_datetime(job.unknown_since)
         # They were read before the update.
         job.attempt += 1
         job.run_token += 1
@@ -181,13 +184,10 @@ class SQLiteEngine(Engine):
     def _as_text(self, moment: datetime) -> str:
         return str(self.connection.ops.adapt_datetimefield_value(moment))
 
-    def _as_datetime(self, text: str | None) -> datetime | None:
-        if text is None:
-            return None
+    def _as_datetime(self, text: Any) -> datetime:
         ops: Any = self.connection.ops
-        return cast(
-            "datetime", ops.convert_datetimefield_value(text, None, self.connection)
-        )
+        moment = ops.convert_datetimefield_value(text, None, self.connection)
+        return cast("datetime", moment)
 
     def _execute(self, statement: str, *params: Any) -> Any:
         sql = statement.format(
