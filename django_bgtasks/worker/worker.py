@@ -138,6 +138,9 @@ class Worker:
         self._collect()
         self._heed_calls()
         self._withdraw_what_waits_too_long()
+        if not self._lanes:
+            # To write them with a claim, one would first have to look for jobs.
+            self._settler.settle()
         self._fill()
         self._settler.settle()
         # Last, for whoever has enqueued a job just now waits for the rest.

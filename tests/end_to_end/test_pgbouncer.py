@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SETTINGS = """
 [databases]
-* = host={host} port={port} user={user} password={password}
+* = host={host} port={port} user={user} {password}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {own_port}
@@ -38,13 +38,14 @@ def pgbouncer(tmp_path, only):
         pytest.skip("needs pgbouncer")
     port = free_port()
     database = connection.settings_dict
+    password = database["PASSWORD"]
     settings = tmp_path / "pgbouncer.ini"
     settings.write_text(
         SETTINGS.format(
             host=database["HOST"],
             port=database["PORT"],
             user=database["USER"],
-            password=database["PASSWORD"],
+            password=f"password={password}" if password else "",
             own_port=port,
         )
     )

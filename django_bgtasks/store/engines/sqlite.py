@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -185,9 +185,8 @@ class SQLiteEngine(Engine):
         return str(self.connection.ops.adapt_datetimefield_value(moment))
 
     def _as_datetime(self, text: Any) -> datetime:
-        ops: Any = self.connection.ops
-        moment = ops.convert_datetimefield_value(text, None, self.connection)
-        return cast("datetime", moment)
+        # As Django has written it: ISO 8601 in this time zone; naive without USE_TZ.
+        return datetime.fromisoformat(text).replace(tzinfo=self.connection.timezone)
 
     def _execute(self, statement: str, *params: Any) -> Any:
         sql = statement.format(
