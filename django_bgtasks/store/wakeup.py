@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 from django.db import transaction
 
@@ -34,10 +33,14 @@ def call(queue: str = "") -> None:
     """
     engine = get_engine()
     if commits_at_once(engine) or engine.connection.in_atomic_block:
+        alias = engine.alias
+
+        # A function, no partial: Django 5.2 wants its name for the log.
+        def call_now() -> None:
+            _call(alias, queue)
+
         # Robust: what was committed is no failure, even if nobody can be told of it.
-        transaction.on_commit(
-            partial(_call, engine.alias, queue), using=engine.alias, robust=True
-        )
+        transaction.on_commit(call_now, using=alias, robust=True)
     # else Django does not see the commits: somebody manages them himself.
 
 
