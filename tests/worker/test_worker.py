@@ -566,18 +566,29 @@ def test_a_lost_job_is_told_and_dropped(worker, until, caplog):
     assert (job.status, job.worker) == ("RUNNING", thief)
 
 
-def test_an_outcome_that_cannot_be_stored_fails_its_job_alone(
-    worker, until, monkeypatch
-):
-    original = lifecycle.finish
+@pytest.fixture
+def on_finish(monkeypatch):
+    """Call something before outcomes are written, whichever way they take."""
 
-    def finish(row, ended, now):
-        for _, outcome in ended:
-            if outcome == Succeeded("poison"):
-                raise DataError("cannot store this")
-        return original(row, ended, now)
+    def call_before(function):
+        for name in ("finish", "finish_and_claim"):
+            original = getattr(lifecycle, name)
 
-    monkeypatch.setattr(lifecycle, "finish", finish)
+            def finish(row, ended, *args, original=original):
+                function([outcome for _, outcome in ended])
+                return original(row, ended, *args)
+
+            monkeypatch.setattr(lifecycle, name, finish)
+
+    return call_before
+
+
+def test_an_outcome_that_cannot_be_stored_fails_its_job_alone(worker, until, on_finish):
+    @on_finish
+    def refuse(outcomes):
+        if Succeeded("poison") in outcomes:
+            raise DataError("cannot store this")
+
     for name in ("good", "poison", "fine"):
         sample.wait_at_gate(name)
     until(lambda: len(sample.calls) == 3)
@@ -587,16 +598,15 @@ def test_an_outcome_that_cannot_be_stored_fails_its_job_alone(
     assert "cannot store this" in Attempt.objects.get().error
 
 
-def test_a_database_in_trouble_is_survived(drain, monkeypatch, caplog):
+def test_a_database_in_trouble_is_survived(drain, on_finish, caplog):
     caplog.set_level(logging.INFO, logger="django_bgtasks")
-    original, failures = lifecycle.finish, iter(range(3))
+    failures = iter(range(3))
 
-    def finish(*args):
+    @on_finish
+    def fail(outcomes):
         if next(failures, None) is not None:
             raise OperationalError("server closed the connection")
-        return original(*args)
 
-    monkeypatch.setattr(lifecycle, "finish", finish)
     sample.add(1)
     drain()
     assert statuses() == ["SUCCESSFUL"]
@@ -624,19 +634,20 @@ def test_an_error_of_ours_ends_the_worker_but_leaves_nothing_behind(monkeypatch)
     assert not WorkerRow.objects.exists()
 
 
-def test_a_conflict_while_one_by_one_fails_nobody(worker, until, monkeypatch):
+def test_a_conflict_while_one_by_one_fails_nobody(
+    worker, until, monkeypatch, on_finish
+):
     """A poisonous outcome among others, and then a lock in the way of a good one."""
-    original, conflicts = lifecycle.finish, iter(range(1))
+    conflicts = iter(range(1))
 
-    def finish(row, ended, now):
-        for _, outcome in ended:
+    @on_finish
+    def refuse(outcomes):
+        for outcome in outcomes:
             if outcome == Succeeded("poison"):
                 raise DataError("cannot store this")
             if outcome == Succeeded("good") and next(conflicts, None) is not None:
                 raise OperationalError("database is locked")
-        return original(row, ended, now)
 
-    monkeypatch.setattr(lifecycle, "finish", finish)
     monkeypatch.setattr(Engine, "is_conflict", lambda *args: "locked" in str(args[1]))
     for name in ("poison", "good"):
         sample.wait_at_gate(name)
@@ -824,19 +835,35 @@ def test_a_claim_whose_answer_was_lost_is_handed_back(worker, until):
     assert (row.attempt, row.run_token) == (1, 2)
 
 
-def test_an_outcome_whose_answer_was_lost_is_not_lost(drain, monkeypatch, caplog):
-    original, failures = lifecycle.finish, iter(range(1))
+@pytest.mark.parametrize("there_is_more", [False, True])
+def test_an_outcome_whose_answer_was_lost_is_not_lost(
+    worker, until, monkeypatch, caplog, there_is_more
+):
+    lost = []
+    for name in ("finish", "finish_and_claim"):
 
-    def finish(*args):
-        lost = original(*args)
-        if next(failures, None) is not None:
+        def finish(*args, original=getattr(lifecycle, name)):
+            answer = original(*args)
+            if lost:
+                return answer
+            lost.append(answer)
             raise OperationalError("server closed the connection")
-        return lost
 
-    monkeypatch.setattr(lifecycle, "finish", finish)
-    sample.add(1)
-    drain()
-    assert statuses() == ["SUCCESSFUL"]
+        monkeypatch.setattr(lifecycle, name, finish)
+    sample.wait_at_gate()
+    until(sample.started.is_set)
+    sample.gate.set()
+    while not worker._ended:
+        worker.wait(0.01)
+    if there_is_more:
+        # Known to be there, it is claimed with the statement that writes the outcome.
+        sample.add(1)
+        worker._lanes.add(["default"])
+    with pytest.raises(OperationalError) as error:
+        worker.tick()
+    worker._survive(error.value, failures=1)
+    until(lambda: set(statuses()) == {"SUCCESSFUL"})
+    assert lost
     assert "no longer this worker's" not in caplog.text
 
 
