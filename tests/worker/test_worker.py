@@ -841,8 +841,9 @@ def test_an_outcome_whose_answer_was_lost_is_not_lost(
 ):
     lost = []
     for name in ("finish", "finish_and_claim"):
+        as_it_is = getattr(lifecycle, name)
 
-        def finish(*args, original=getattr(lifecycle, name)):
+        def finish(*args, original=as_it_is):
             answer = original(*args)
             if lost:
                 return answer
