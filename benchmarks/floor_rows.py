@@ -7,7 +7,7 @@ from typing import Any
 
 _COLUMNS = (
     "id", "task", "queue", "priority", "status", "args", "kwargs", "backend",
-    "max_attempts", "enqueued_at", "attempt", "run_token", "cancel_requested",
+    "max_attempts", "enqueued_at", "attempt", "run_token", "on_lost",
 )  # fmt: skip
 
 #: With our columns and indexes; the types are the database's to name.
@@ -18,7 +18,7 @@ TABLE = """
         kwargs {json} NOT NULL, backend varchar(64) NOT NULL,
         max_attempts integer NOT NULL, enqueued_at {time} NOT NULL,
         attempt integer NOT NULL, run_token integer NOT NULL,
-        cancel_requested boolean NOT NULL, run_after {time}, finished_at {time},
+        on_lost varchar(5) NOT NULL, run_after {time}, finished_at {time},
         worker {uuid});
     CREATE INDEX claim ON wide (queue, priority DESC, id) WHERE status = 'READY';
     CREATE INDEX due ON wide (run_after) WHERE status = 'SCHEDULED';
@@ -35,9 +35,9 @@ def insert(placeholder: str) -> str:
 
 def new_row(key: Any) -> tuple[Any, ...]:
     """The values of one more row."""
-    now = datetime.now(UTC).isoformat(" ")
+    now = datetime.now(UTC).isoformat(" ")  # noqa: TID251 (without Django)
     task = "benchmarks.bodies.noop"
     return (
         *(key, task, "default", 0, "READY", "[]", "{}", "default", 3, now, 0, 0),
-        False,
+        "retry",
     )

@@ -207,7 +207,7 @@ class Question:
         while self.process.poll() is None:
             if worker.has_failed():
                 raise RunFailed(f"the worker ended: {worker.last_words()}")
-            time.sleep(LOOK)
+            time.sleep(LOOK)  # noqa: TID251 (either process may end first)
         return _answer(self.process.stdout.read())
 
 

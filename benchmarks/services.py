@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 POSTGRES_HOST = os.environ.get("POSTGRES_HOST", "127.0.0.1")
 POSTGRES_PORT = os.environ.get("POSTGRES_PORT", "5432")
@@ -17,6 +18,7 @@ MYSQL_PASSWORD = os.environ.get("MYSQL_PASSWORD", "")
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/9")
 RABBITMQ_URL = os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
-#: PostgreSQL and MySQL databases are called this and the system's name; the suite
-#: makes and drops them.
-DATABASE_PREFIX = "bench_"
+
+def database_name() -> str:
+    """What a system's database on a server is called; the suite makes and drops it."""
+    return "bench_" + Path(os.environ["BENCH_DIR"]).name

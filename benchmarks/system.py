@@ -24,6 +24,7 @@ import json
 import os
 import platform
 import random
+import shlex
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -129,6 +130,14 @@ class System(ABC):
 def module_name() -> str:
     """The dotted name of the system's file, which itself runs as ``__main__``."""
     return sys.modules["__main__"].__spec__.name
+
+
+def at_once(command: list[str], count: int) -> list[str]:
+    """``count`` times the same command, for systems that have no option for that."""
+    if count == 1:
+        return command
+    each = f"for n in $(seq {count}); do {shlex.join(command)} & done; wait"
+    return ["sh", "-c", each]
 
 
 def serve(system: System) -> None:
@@ -239,7 +248,8 @@ def _send_stamps(system: System, count: str, pause: str) -> bool:
     """Send jobs that note when they start, one by one, to a worker with time."""
     for _ in range(int(count)):
         # Around the pause, not exactly: a worker that polls must not keep in step.
-        time.sleep(float(pause) * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
+        spread = random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
+        time.sleep(float(pause) * spread)  # noqa: TID251 (the worker becomes idle)
         system.enqueue_one("stamp", time.time_ns())
     return True
 

@@ -13,6 +13,7 @@ os.environ["BENCH_DATABASE"] = "mariadb"
 
 from django.db import connection
 
+from benchmarks.django_system import on_server
 from benchmarks.system import serve
 from benchmarks.systems.bgtasks.system import OnServer
 
@@ -23,16 +24,13 @@ PROCESSES = (1, 2)
 
 
 class BGTasksMariaDB(OnServer):
-    def server(self) -> str:
-        return f"MariaDB {super().server().partition('-')[0]}"
-
     def _add_copies(self, count: int, **columns: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET max_recursive_iterations = %s", [count])
         super()._add_copies(count, **columns)
 
     def _make_database(self) -> None:
-        self._on_server(f"CREATE DATABASE IF NOT EXISTS {self._quoted_name()}")
+        on_server("CREATE DATABASE IF NOT EXISTS {name}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ os.environ["BENCH_DATABASE"] = "postgresql"
 
 from django.db import ProgrammingError, connection
 
+from benchmarks.django_system import on_server
 from benchmarks.system import serve
 from benchmarks.systems.bgtasks.system import OnServer
 from django_bgtasks.models import Job
@@ -33,12 +34,9 @@ class BGTasksPostgreSQL(OnServer):
         with connection.cursor() as cursor:
             cursor.execute(f"VACUUM ANALYZE {Job._meta.db_table}")
 
-    def server(self) -> str:
-        return " ".join(super().server().split()[:2])
-
     def _make_database(self) -> None:
         try:
-            self._on_server(f"CREATE DATABASE {self._quoted_name()}")
+            on_server("CREATE DATABASE {name}")
         except ProgrammingError as error:
             if "already exists" not in str(error):
                 raise

@@ -12,7 +12,6 @@ from pathlib import Path
 os.environ["BENCH_DATABASE"] = "sqlite"
 
 from django.db import connection
-from django.db.backends.sqlite3.base import Database
 
 from benchmarks.system import serve
 from benchmarks.systems.bgtasks.system import BGTasks
@@ -34,9 +33,6 @@ class BGTasksSQLite(BGTasks):
     def remove(self) -> None:
         for file in Path(os.environ["BENCH_DIR"]).glob("db.sqlite3*"):
             file.unlink()
-
-    def server(self) -> str:
-        return f"SQLite {Database.sqlite_version}"
 
 
 if __name__ == "__main__":

@@ -17,29 +17,16 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
-import django
-from django.core.management import call_command
-from django.db import connection
-
-from benchmarks import services
-from benchmarks.system import Load, System, module_name, serve
+from benchmarks import django_settings
+from benchmarks.django_system import OnPostgreSQL, set_up
+from benchmarks.system import Load, module_name, serve
 
 LABEL = "django-q2"
 PACKAGE = "django-q2"
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": services.DATABASE_PREFIX + Path(os.environ["BENCH_DIR"]).name,
-        "HOST": services.POSTGRES_HOST,
-        "PORT": services.POSTGRES_PORT,
-        "USER": services.POSTGRES_USER,
-        "PASSWORD": services.POSTGRES_PASSWORD,
-        "CONN_MAX_AGE": None,
-    }
-}
+DATABASES = {"default": django_settings.PERSISTENT_POSTGRESQL}
+SECRET_KEY = django_settings.SECRET_KEY
 INSTALLED_APPS = ["django_q"]
 Q_CLUSTER = {
     "orm": "default",
@@ -52,20 +39,9 @@ Q_CLUSTER = {
     "save_limit": 0,
     "log_level": "WARNING",
 }
-SECRET_KEY = "only for measuring"  # noqa: S105 (it signs nothing)
-USE_TZ = True
 
 
-class DjangoQ2(System):
-    def reset(self) -> None:
-        self.remove()
-        _on_server('CREATE DATABASE "{}"')
-        call_command("migrate", verbosity=0)
-
-    def remove(self) -> None:
-        connection.close()
-        _on_server('DROP DATABASE IF EXISTS "{}" WITH (FORCE)')
-
+class DjangoQ2(OnPostgreSQL):
     def enqueue_one(self, body: str, *args: int) -> str:
         return async_task(f"benchmarks.bodies.{body}", *args, save=body == "echo")
 
@@ -82,25 +58,9 @@ class DjangoQ2(System):
             f"--settings={module_name()}",
         ]
 
-    def autovacuum(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")
-
-    def server(self) -> str:
-        with connection._nodb_cursor() as cursor:  # noqa: SLF001 (as below)
-            cursor.execute("SHOW server_version")
-            return f"PostgreSQL {cursor.fetchone()[0].split()[0]}"
-
-
-def _on_server(statement: str) -> None:
-    # Django's way of reaching a server whose database may not exist.
-    with connection._nodb_cursor() as cursor:  # noqa: SLF001
-        cursor.execute(statement.format(DATABASES["default"]["NAME"]))
-
 
 if __name__ == "__main__":
-    os.environ["DJANGO_SETTINGS_MODULE"] = module_name()
-    django.setup()
+    set_up()
 
     # Its models want a Django that is set up.
     from django_q.brokers import get_broker

@@ -35,8 +35,8 @@ results = RedisBackend(client=broker.client, namespace=NAMESPACE)
 broker.add_middleware(Results(backend=results, result_ttl=60_000))
 dramatiq.set_broker(broker)
 actors = {
-    name: dramatiq.actor(getattr(bodies, name), store_results=name == "echo")
-    for name in ("noop", "nap", "crunch", "stamp", "echo")
+    name: dramatiq.actor(body, store_results=name == "echo")
+    for name, body in bodies.BODIES.items()
 }
 
 

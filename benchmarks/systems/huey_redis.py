@@ -26,10 +26,7 @@ PACKAGE = "huey"
 JOBS = 25_000
 
 huey = RedisHuey("bench", url=REDIS_URL, notify_result=True)
-tasks = {
-    name: huey.task(name=name)(getattr(bodies, name))
-    for name in ("noop", "nap", "crunch", "stamp", "echo")
-}
+tasks = {name: huey.task(name=name)(body) for name, body in bodies.BODIES.items()}
 
 
 class HueyRedis(System):

@@ -29,10 +29,7 @@ PACKAGE = "huey"
 JOBS = 20_000
 
 huey = SqliteHuey("bench", filename=str(Path(os.environ["BENCH_DIR"]) / "huey.db"))
-tasks = {
-    name: huey.task(name=name)(getattr(bodies, name))
-    for name in ("noop", "nap", "crunch", "stamp", "echo")
-}
+tasks = {name: huey.task(name=name)(body) for name, body in bodies.BODIES.items()}
 
 
 class HueySqlite(System):

@@ -18,36 +18,26 @@ several processes, so that a shell starts them. Enqueueing is synchronous, on ps
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 
 import asyncpg
-import psycopg
 from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgDriver, SyncPsycopgDriver
 from pgqueuer.models import Job
 from pgqueuer.queries import Queries, SyncQueries
 
-from benchmarks import bodies, services
-from benchmarks.system import Load, System, module_name, serve
+from benchmarks import bodies
+from benchmarks.postgres import DATABASE, SERVER, OnPostgreSQL, connect
+from benchmarks.system import Load, at_once, module_name, serve
 
 LABEL = "PgQueuer"
 PACKAGE = "pgqueuer"
 JOBS = 100_000
 PROCESSES = (1, 2)
-DATABASE = services.DATABASE_PREFIX + Path(os.environ["BENCH_DIR"]).name
-SERVER = {
-    "host": services.POSTGRES_HOST,
-    "port": services.POSTGRES_PORT,
-    "user": services.POSTGRES_USER,
-    "password": services.POSTGRES_PASSWORD,
-}
 
 
 @asynccontextmanager
@@ -77,15 +67,10 @@ async def make_queue() -> AsyncIterator[PgQueuer]:
     await connection.close()
 
 
-class PgQueuerSystem(System):
+class PgQueuerSystem(OnPostgreSQL):
     def reset(self) -> None:
-        self.remove()
-        _connect("postgres").execute(f'CREATE DATABASE "{DATABASE}"')
+        super().reset()
         asyncio.run(_install())
-
-    def remove(self) -> None:
-        drop = f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)'
-        _connect("postgres").execute(drop)
 
     def enqueue_one(self, body: str, *args: int) -> None:
         payload = str(args[0]).encode() if args else None
@@ -108,31 +93,19 @@ class PgQueuerSystem(System):
             command += [f"--batch-size={batch}", f"--max-concurrent-tasks={2 * batch}"]
         elif load.body != "crunch":
             command += ["--batch-size=500"]
-        if processes == 1:
-            return command
-        each = f"for n in $(seq {processes}); do {shlex.join(command)} & done; wait"
-        return ["sh", "-c", each]
+        return at_once(command, processes)
 
     def hold_snapshot(self) -> None:
-        connection = _connect()
+        connection = connect()
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         connection.execute("SELECT count(*) FROM pgqueuer")
 
     def autovacuum(self) -> None:
-        _connect().execute("VACUUM ANALYZE pgqueuer")
-
-    def server(self) -> str:
-        version = _connect("postgres").info.parameter_status("server_version")
-        return f"PostgreSQL {version.split()[0]}"
+        connect().execute("VACUUM ANALYZE pgqueuer")
 
     @cached_property
     def _queries(self) -> SyncQueries:
-        return SyncQueries(SyncPsycopgDriver(_connect()))
-
-
-@lru_cache
-def _connect(database: str = DATABASE) -> psycopg.Connection:
-    return psycopg.connect(**SERVER, dbname=database, autocommit=True)
+        return SyncQueries(SyncPsycopgDriver(connect()))
 
 
 async def _install() -> None:

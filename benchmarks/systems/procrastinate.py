@@ -13,30 +13,19 @@ no option for several processes, so that a shell starts them.
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from pathlib import Path
 
-import psycopg
 from procrastinate import App, PsycopgConnector
 
-from benchmarks import bodies, services
-from benchmarks.system import Load, System, module_name, serve
+from benchmarks import bodies
+from benchmarks.postgres import DATABASE, SERVER, OnPostgreSQL, connect
+from benchmarks.system import Load, at_once, module_name, serve
 
 LABEL = "procrastinate"
 PACKAGE = "procrastinate"
 JOBS = 3_000
-DATABASE = services.DATABASE_PREFIX + Path(os.environ["BENCH_DIR"]).name
-SERVER = {
-    "host": services.POSTGRES_HOST,
-    "port": services.POSTGRES_PORT,
-    "user": services.POSTGRES_USER,
-    "password": services.POSTGRES_PASSWORD,
-}
 
 app = App(connector=PsycopgConnector(kwargs={**SERVER, "dbname": DATABASE}))
 threads = ThreadPoolExecutor(20)
@@ -54,22 +43,14 @@ def _make_coroutine(name: str) -> Callable[..., Awaitable[object]]:
     return run_in_thread if name == "nap" else run
 
 
-tasks = {
-    name: app.task(_make_coroutine(name), name=name)
-    for name in ("noop", "nap", "crunch", "stamp", "echo")
-}
+tasks = {name: app.task(_make_coroutine(name), name=name) for name in bodies.BODIES}
 
 
-class Procrastinate(System):
+class Procrastinate(OnPostgreSQL):
     def reset(self) -> None:
-        self.remove()
-        _connect("postgres").execute(f'CREATE DATABASE "{DATABASE}"')
+        super().reset()
         with app.open():
             app.schema_manager.apply_schema()
-
-    def remove(self) -> None:
-        drop = f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)'
-        _connect("postgres").execute(drop)
 
     def enqueue_one(self, body: str, *args: int) -> None:
         app.open()  # does nothing when it is open
@@ -80,7 +61,7 @@ class Procrastinate(System):
         tasks[body].batch_defer(*[{"args": []}] * count)
 
     def unsettled(self) -> int:
-        rows = _connect().execute(
+        rows = connect().execute(
             "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
         )
         return rows.fetchone()[0]
@@ -92,22 +73,10 @@ class Procrastinate(System):
             *(sys.executable, "-m", "procrastinate", f"--app={module_name()}.app"),
             *("--log-level=warning", "worker", f"--concurrency={concurrency}"),
         ]
-        if processes == 1:
-            return command
-        each = f"for n in $(seq {processes}); do {shlex.join(command)} & done; wait"
-        return ["sh", "-c", each]
+        return at_once(command, processes)
 
     def autovacuum(self) -> None:
-        _connect().execute("VACUUM ANALYZE")
-
-    def server(self) -> str:
-        version = _connect("postgres").info.parameter_status("server_version")
-        return f"PostgreSQL {version.split()[0]}"
-
-
-@lru_cache
-def _connect(database: str = DATABASE) -> psycopg.Connection:
-    return psycopg.connect(**SERVER, dbname=database, autocommit=True)
+        connect().execute("VACUUM ANALYZE")
 
 
 if __name__ == "__main__":

@@ -11,23 +11,20 @@ loses what it holds when it dies: a floor under the time that a queue takes.
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
 
 import psycopg
 from uuid_utils.compat import uuid7
 
-from benchmarks import bodies, floor_rows, services
-from benchmarks.system import Load, System, module_name, serve
+from benchmarks import bodies, floor_rows
+from benchmarks.postgres import OnPostgreSQL, connect, make_database
+from benchmarks.system import Load, module_name, serve
 
 LABEL = "bare psycopg loop (floor)"
 PACKAGE = "psycopg"
 JOBS = 200_000
 BATCH = 500
-DATABASE = services.DATABASE_PREFIX + Path(os.environ["BENCH_DIR"]).name
 
 READY, RUNNING, FINISHED = range(3)
 
@@ -50,26 +47,23 @@ _FINISH_AND_CLAIM = f"""
 _UNSETTLED = f"SELECT count(*) FROM job WHERE status < {FINISHED}"
 
 
-class PsycopgFloor(System):
+class PsycopgFloor(OnPostgreSQL):
     def reset(self) -> None:
         with suppress(psycopg.errors.DuplicateDatabase):
-            _connect("postgres").execute(f"CREATE DATABASE {DATABASE}")
-        _connect().execute(_TABLE)
-
-    def remove(self) -> None:
-        _connect("postgres").execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+            make_database()
+        connect().execute(_TABLE)
 
     def enqueue_one(self, body: str, *args: int) -> None:
         """A row such as ours: what it takes to write it, and nothing around it."""
-        _connect().execute(floor_rows.insert("%s"), floor_rows.new_row(uuid7()))
+        connect().execute(floor_rows.insert("%s"), floor_rows.new_row(uuid7()))
 
     def enqueue_many(self, body: str, count: int) -> None:
-        with _connect().cursor().copy("COPY job (status) FROM STDIN") as copy:
+        with connect().cursor().copy("COPY job (status) FROM STDIN") as copy:
             for _ in range(count):
                 copy.write_row([READY])
 
     def unsettled(self) -> int:
-        rows = _connect().execute(_UNSETTLED)
+        rows = connect().execute(_UNSETTLED)
         return rows.fetchone()[0]
 
     def worker_command(self, load: Load) -> list[str]:
@@ -78,28 +72,12 @@ class PsycopgFloor(System):
         return [sys.executable, "-m", module_name(), "run"]
 
     def autovacuum(self) -> None:
-        _connect().execute("VACUUM ANALYZE job")
-
-    def server(self) -> str:
-        version = _connect("postgres").info.parameter_status("server_version")
-        return f"PostgreSQL {version.split()[0]}"
-
-
-@lru_cache
-def _connect(database: str = DATABASE) -> psycopg.Connection:
-    return psycopg.connect(
-        host=services.POSTGRES_HOST,
-        port=services.POSTGRES_PORT,
-        user=services.POSTGRES_USER,
-        password=services.POSTGRES_PASSWORD,
-        dbname=database,
-        autocommit=True,
-    )
+        connect().execute("VACUUM ANALYZE job")
 
 
 def run() -> None:
     """Be the worker, until nothing is left."""
-    connection = _connect()
+    connection = connect()
     finished: list[int] = []
     while True:
         rows = connection.execute(_FINISH_AND_CLAIM, [finished, BATCH]).fetchall()

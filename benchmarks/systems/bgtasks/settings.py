@@ -5,29 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchmarks import services
-
-FOLDER = Path(os.environ["BENCH_DIR"])
+from benchmarks import django_settings, services
 
 DATABASES = {
     "default": {
-        "postgresql": {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": services.DATABASE_PREFIX + FOLDER.name,
-            "HOST": services.POSTGRES_HOST,
-            "PORT": services.POSTGRES_PORT,
-            "USER": services.POSTGRES_USER,
-            "PASSWORD": services.POSTGRES_PASSWORD,
-        },
+        "postgresql": django_settings.POSTGRESQL,
         # As docs/how-to/databases.md recommends it.
         "sqlite": {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": FOLDER / "db.sqlite3",
+            "NAME": Path(os.environ["BENCH_DIR"]) / "db.sqlite3",
             "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
         },
         "mariadb": {
             "ENGINE": "django.db.backends.mysql",
-            "NAME": services.DATABASE_PREFIX + FOLDER.name,
+            "NAME": services.database_name(),
             "HOST": services.MYSQL_HOST,
             "PORT": services.MYSQL_PORT,
             "USER": services.MYSQL_USER,
@@ -35,12 +26,10 @@ DATABASES = {
         },
     }[os.environ["BENCH_DATABASE"]]
 }
-
+SECRET_KEY = django_settings.SECRET_KEY
 INSTALLED_APPS = ["django_bgtasks"]
 BGTASKS = {"IMPORTS": ["benchmarks.systems.bgtasks.tasks"]}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-SECRET_KEY = "only for measuring"  # noqa: S105 (it signs nothing)
-USE_TZ = True
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

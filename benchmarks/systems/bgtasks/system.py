@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from datetime import timedelta
 from typing import Any
 
 import django
-from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from benchmarks.system import Load, System
+from benchmarks.django_system import DjangoSystem, on_server, value_of
+from benchmarks.system import Load
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.systems.bgtasks.settings"
 django.setup()
 
-# Models and what imports them want a Django that is set up.
-from benchmarks.systems.bgtasks.tasks import tasks  # noqa: E402
-from django_bgtasks import enqueue_many  # noqa: E402
-from django_bgtasks.models import Job, Queue  # noqa: E402
-from django_bgtasks.models.job import Status, new_id  # noqa: E402
+from benchmarks.systems.bgtasks.tasks import tasks  # noqa: E402 (wants Django set up)
+from django_bgtasks import enqueue_many  # noqa: E402 (as above)
+from django_bgtasks.models import Job, Queue  # noqa: E402 (as above)
+from django_bgtasks.models.job import Status, new_id  # noqa: E402 (as above)
 
 #: A queue that no worker works on.
 OTHER_QUEUE = "other"
 
 
-class BGTasks(System):
+class BGTasks(DjangoSystem):
     """What is the same on every database.
 
     Args:
@@ -42,9 +40,6 @@ class BGTasks(System):
         self._processes = processes
         self._nth_id = nth_id
 
-    def reset(self) -> None:
-        call_command("migrate", verbosity=0)
-
     def enqueue_one(self, body: str, *args: int) -> Any:
         return tasks[body](*args)
 
@@ -52,10 +47,7 @@ class BGTasks(System):
         enqueue_many((tasks[body].s() for _ in range(count)), results=False)
 
     def wait_for(self, handle: Any) -> object:
-        while not handle.is_finished:
-            time.sleep(0.001)
-            handle.refresh()
-        return handle.return_value
+        return value_of(handle)
 
     def unsettled(self) -> int:
         ready = Job.objects.ready().on_queue("default").count()
@@ -91,11 +83,6 @@ class BGTasks(System):
         Queue.objects.create(name=OTHER_QUEUE, paused_at=timezone.now())
         self._add_copies(count, status=Status.READY, queue=OTHER_QUEUE)
 
-    def server(self) -> str:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT version()")
-            return cursor.fetchone()[0]
-
     def _add_copies(self, count: int, **columns: Any) -> None:
         """Add jobs made in the same moment, all as if they were one."""
         pattern = Job.objects.get(pk=tasks["noop"]().id)
@@ -129,15 +116,7 @@ class OnServer(BGTasks):
         call_command("flush", interactive=False, verbosity=0)
 
     def remove(self) -> None:
-        self._on_server(f"DROP DATABASE IF EXISTS {self._quoted_name()}")
+        on_server("DROP DATABASE IF EXISTS {name}")
 
     def _make_database(self) -> None:
         raise NotImplementedError
-
-    def _on_server(self, statement: str) -> None:
-        # Django's way of reaching a server whose database may not exist.
-        with connection._nodb_cursor() as cursor:  # noqa: SLF001
-            cursor.execute(statement)
-
-    def _quoted_name(self) -> str:
-        return connection.ops.quote_name(settings.DATABASES["default"]["NAME"])

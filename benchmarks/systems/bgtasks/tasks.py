@@ -5,7 +5,4 @@ from __future__ import annotations
 from benchmarks import bodies
 from django_bgtasks import background
 
-tasks = {
-    name: background(getattr(bodies, name))
-    for name in ("noop", "nap", "crunch", "stamp", "echo")
-}
+tasks = {name: background(body) for name, body in bodies.BODIES.items()}
