@@ -43,7 +43,20 @@ def normalize_result(value: Any) -> Any:
     Raises:
         NotJSON: it cannot be JSON, or there is too much of it.
     """
-    value = normalize(value, "the return value")
+    if isinstance(value, range) and len(value) > RESULT_LIMIT:
+        # It takes no memory before it is made a list.
+        raise NotJSON(
+            f"the return value is {value}; at most {RESULT_LIMIT:,} are kept."
+        )
+    try:
+        value = normalize(value, "the return value")
+    except NotJSON:
+        raise
+    except Exception as error:
+        # Some class of the project's. The work is done, so it must not be done again.
+        raise NotJSON(
+            f"the return value cannot be read: {type(error).__name__}."
+        ) from error
     # A short text or a number needs no measuring.
     size = len(json.dumps(value)) if isinstance(value, (str, list, dict)) else 0
     if size > RESULT_LIMIT:

@@ -12,14 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.utils import timezone
-
+from django_bgtasks import timing
 from django_bgtasks._framework import (
     DEFAULT_TASK_BACKEND_ALIAS,
     BaseTaskBackend,
     InvalidTask,
     TaskError,
-    TaskResult,
     TaskResultDoesNotExist,
     TaskResultStatus,
     is_heard,
@@ -28,6 +26,7 @@ from django_bgtasks._framework import (
 )
 from django_bgtasks._framework import Task as BaseTask
 from django_bgtasks.arguments import normalize_call
+from django_bgtasks.results import TaskResult
 from django_bgtasks.tasks import (
     Signature,
     Task,
@@ -98,7 +97,7 @@ class DatabaseBackend(BaseTaskBackend):
 
         self.validate_task(task)
         options = adopt(task)
-        make = lifecycle.job_maker(options, self.alias, timezone.now())
+        make = lifecycle.job_maker(options, self.alias, timing.now())
         job = make(*_checked(options, args, kwargs))
         lifecycle.enqueue([job])
         result = build_result(job, task)
@@ -120,7 +119,7 @@ class DatabaseBackend(BaseTaskBackend):
         from django_bgtasks.store import lifecycle  # noqa: PLC0415 (see the module's docstring)
 
         tasks = {id(s.task): s.task for s in signatures}
-        now = timezone.now()
+        now = timing.now()
         make = {
             key: lifecycle.job_maker(task, self.alias, now)
             for key, task in tasks.items()
@@ -157,6 +156,12 @@ class DatabaseBackend(BaseTaskBackend):
                 f"{result_id} is a job of {job.task}, which is no registered task."
             )
         return build_result(job, with_row_options(task, job))
+
+    def cancel(self, result_id: str, by: object = "") -> bool:
+        """Cancel the job with this id; see ``TaskResult.cancel``."""
+        from django_bgtasks.models import Job  # noqa: PLC0415 (see the module's docstring)
+
+        return any(Job.objects.filter(pk=result_id).cancel(by))
 
 
 def backend_for(alias: str) -> BaseTaskBackend:

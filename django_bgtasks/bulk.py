@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any, Literal, overload
 
-from django_bgtasks._framework import BaseTaskBackend, TaskResult
+from django_bgtasks._framework import BaseTaskBackend
 from django_bgtasks.backend import DatabaseBackend
+from django_bgtasks.results import TaskResult
 from django_bgtasks.tasks import Signature
 
 Signatures = Iterable[Signature[..., Any]]

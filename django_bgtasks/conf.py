@@ -99,6 +99,12 @@ class Settings:
     listen: bool | None = None
     #: How long a stopping worker waits for what is running.
     shutdown_grace: timedelta = timedelta(seconds=30)
+    #: How long a job that was interrupted, at its time limit or since somebody has
+    #: cancelled it, may go on before its process is killed.
+    interrupt_grace: timedelta = timedelta(seconds=10)
+    #: How long a worker may be silent until it counts as dead. Workers beat four times
+    #: as often.
+    heartbeat_timeout: timedelta = timedelta(seconds=45)
     #: How long a job waits for a worker that knows its task before it is FAILED.
     unknown_task_grace: timedelta = timedelta(hours=1)
     #: How long finished jobs are kept, by status; None keeps them for ever.
@@ -117,6 +123,8 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "POLL_INTERVAL": _duration,
     "LISTEN": _yes_or_no,
     "SHUTDOWN_GRACE": _duration,
+    "INTERRUPT_GRACE": _duration,
+    "HEARTBEAT_TIMEOUT": _duration,
     "UNKNOWN_TASK_GRACE": _duration,
     "RETENTION": _retention,
     "IMPORTS": _module_names,

@@ -10,13 +10,24 @@ from asgiref.sync import sync_to_async
 
 from django_bgtasks._framework import TaskContext as BaseTaskContext
 from django_bgtasks.arguments import normalize
-from django_bgtasks.outcomes import storable
+from django_bgtasks.exceptions import NotJSON
+from django_bgtasks.outcomes import bounded
 
 Progress: TypeAlias = dict[str, Any]
+
+#: Characters of a message that are kept.
+MESSAGE_LIMIT = 200
+#: Enough to count bytes, and no more than a progress bar can divide.
+NUMBER_LIMIT = 2**63
 
 
 def _report_nowhere(progress: Progress) -> None:
     """Inline calls have no row to write to."""
+
+
+def _is_not_cancelled() -> bool:
+    """Nobody can cancel an inline call."""
+    return False
 
 
 if TYPE_CHECKING:
@@ -32,6 +43,18 @@ class TaskContext(_Base):  # type: ignore[misc]  # the stubs forget that it is f
     """Django's task context (``task_result``, ``attempt``) with progress reports."""
 
     report: Callable[[Progress], None] = field(default=_report_nowhere, repr=False)
+    ask: Callable[[], bool] = field(default=_is_not_cancelled, repr=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled the job, which a task may heed by returning.
+
+        A task that has looked once is trusted to look again: it is not interrupted
+        before ``BGTASKS["INTERRUPT_GRACE"]`` is over. If it returns after it has seen
+        True, the job ends CANCELLED. Cheap to look at often; up to date within about
+        a second.
+        """
+        return self.ask()
 
     def progress(
         self, done: float, total: float | None = None, message: str = ""
@@ -44,16 +67,17 @@ class TaskContext(_Base):  # type: ignore[misc]  # the stubs forget that it is f
         Args:
             done: units of work done so far.
             total: units of work in all, if known.
-            message: a few words on what is happening; cut at 200 characters.
+            message: a few words on what is happening; of more than 200 characters,
+                the middle is cut out.
 
         Raises:
-            NotJSON: ``done`` or ``total`` is no number that JSON has.
+            NotJSON: ``done`` or ``total`` is no number, or one of more than 64 bits.
         """
         self.report(
             {
-                "done": normalize(done, "done"),
-                "total": normalize(total, "total"),
-                "message": storable(str(message))[:200],
+                "done": _number(done, "done"),
+                "total": None if total is None else _number(total, "total"),
+                "message": bounded(str(message), MESSAGE_LIMIT),
             }
         )
 
@@ -62,3 +86,10 @@ class TaskContext(_Base):  # type: ignore[misc]  # the stubs forget that it is f
     ) -> None:
         """``progress`` for ``async`` tasks."""
         await sync_to_async(self.progress)(done, total, message)
+
+
+def _number(value: float, where: str) -> float:
+    value = normalize(value, where)
+    if not isinstance(value, (int, float)) or abs(value) > NUMBER_LIMIT:
+        raise NotJSON(f"{where} must be a number of at most 64 bits.")
+    return value

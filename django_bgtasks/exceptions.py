@@ -13,16 +13,14 @@ class UnknownOption(TypeError):
     """A keyword that ``@background`` or ``using()`` does not have."""
 
     def __init__(self, option: str, known: Iterable[str]) -> None:
-        super().__init__(
-            f"A task has no option {option!r}.{_suggestion(option, known)}"
-        )
+        super().__init__(f"A task has no option {option!r}.{suggestion(option, known)}")
 
 
 class UnknownSetting(ImproperlyConfigured):
     """A key of ``BGTASKS`` that does not exist."""
 
     def __init__(self, key: str, known: Iterable[str]) -> None:
-        super().__init__(f"BGTASKS has no key {key!r}.{_suggestion(key, known)}")
+        super().__init__(f"BGTASKS has no key {key!r}.{suggestion(key, known)}")
 
 
 class InvalidSetting(ImproperlyConfigured):
@@ -60,6 +58,31 @@ class UnknownTask(LookupError):
             "Bring it back (or give the new one name="
             f"{path!r}) and retry the job."
         )
+
+
+class WorkerLost(Exception):
+    """The process that ran a job is no more; nobody knows how far the job had come.
+
+    Args:
+        how: what became of the worker.
+        attempt: the number of the attempt that was lost.
+        allowed: attempts that the job has in all.
+    """
+
+    def __init__(self, how: str, attempt: int, allowed: int) -> None:
+        super().__init__(
+            f"{how} while it ran the job, in attempt {attempt} of {allowed}. If that "
+            "happens each time, the job may be the cause: it may take more memory than "
+            "there is, crash in a C extension, or end the process itself."
+        )
+
+
+class Redacted(Exception):
+    """Stands in for what a task with sensitive parameters raised, where it is logged.
+
+    Args:
+        text: the traceback, without sensitive values.
+    """
 
 
 class ControlFlow(Exception):
@@ -143,7 +166,8 @@ def as_timedelta(delay: float | timedelta) -> timedelta:
     return delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of an error about ``name``: what may have been meant."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:

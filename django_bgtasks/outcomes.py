@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
+
+from django_bgtasks.redaction import Secrets
 
 #: Characters of a traceback that are kept; the middle of a longer one is cut out.
 TRACEBACK_LIMIT = 20_000
@@ -24,16 +27,24 @@ class Error:
     traceback: str
 
     @classmethod
-    def from_exception(cls, error: BaseException) -> Error:
-        """``error`` with its traceback, bounded and storable on every database."""
-        kind = type(error)
-        message = "".join(traceback.format_exception_only(error))
+    def from_exception(
+        cls, error: BaseException, secrets: Secrets | None = None
+    ) -> Error:
+        """``error`` with its traceback, bounded and storable on every database.
+
+        Args:
+            error: what was raised.
+            secrets: what the texts must not contain.
+        """
+        message = _formatted(traceback.format_exception_only, error)
+        trace = _formatted(traceback.format_exception, error)
+        if secrets is not None:
+            # Before anything is cut or joined: half of one would not be found.
+            message, trace = secrets.mask(message), secrets.mask(trace)
         return cls(
-            exception_class_path=f"{kind.__module__}.{kind.__qualname__}"[:PATH_LIMIT],
-            summary=_bounded(" ".join(message.split()), SUMMARY_LIMIT),
-            traceback=_bounded(
-                "".join(traceback.format_exception(error)), TRACEBACK_LIMIT
-            ),
+            exception_class_path=bounded(_path_of(type(error)), PATH_LIMIT),
+            summary=bounded(" ".join(message.split()), SUMMARY_LIMIT),
+            traceback=bounded(trace, TRACEBACK_LIMIT),
         )
 
 
@@ -42,6 +53,11 @@ class Succeeded:
     """The body returned ``value`` (JSON)."""
 
     value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Succeeded):
+    """The same, and written already: in the transaction in which the body ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,14 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class TimedOut:
     """The body ran past its time limit; otherwise as Failed."""
+
+    error: Error
+    retry_in: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The worker died while it ran the body; otherwise as Failed."""
 
     error: Error
     retry_in: timedelta | None
@@ -85,7 +109,7 @@ class Released:
 
 
 Outcome: TypeAlias = (
-    Succeeded | Failed | TimedOut | Snoozed | Cancelled | Unknown | Released
+    Succeeded | Failed | TimedOut | Lost | Snoozed | Cancelled | Unknown | Released
 )
 
 
@@ -95,10 +119,25 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _bounded(text: str, limit: int) -> str:
+def bounded(text: str, limit: int) -> str:
+    """``text``, storable, with its middle cut out if it is longer than ``limit``."""
     text = storable(text)
     if len(text) <= limit:
         return text
     mark = f" ... {len(text) - limit} characters left out ... "
     half = max((limit - len(mark)) // 2, 0)
     return text[:half] + mark + text[-half:]
+
+
+def _formatted(
+    formatter: Callable[[BaseException], list[str]], error: BaseException
+) -> str:
+    try:
+        return "".join(formatter(error))
+    except Exception as trouble:  # noqa: BLE001 (of the error's own code; it is to be told all the same)
+        path = _path_of(type(error))
+        return f"{path}, of which Python cannot tell more ({type(trouble).__name__})"
+
+
+def _path_of(kind: type[BaseException]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

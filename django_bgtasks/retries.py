@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from django_bgtasks.exceptions import as_timedelta
 
 if TYPE_CHECKING:
-    from django_bgtasks._framework import TaskResult
+    from django_bgtasks.results import TaskResult
 
 #: ``(exception, task_result)`` to seconds, or None to give up.
 BackoffCallable: TypeAlias = Callable[

@@ -15,6 +15,7 @@ from django.dispatch import Signal, receiver
 from django_bgtasks.outcomes import (
     Cancelled,
     Failed,
+    Lost,
     Outcome,
     Released,
     Snoozed,
@@ -105,7 +106,7 @@ def _tell(job: Job, outcome: Outcome) -> tuple[int, str]:
     match outcome:
         case Succeeded():
             return logging.INFO, "succeeded"
-        case Failed() | TimedOut():
+        case Failed() | TimedOut() | Lost():
             return _tell_failure(job, outcome)
         case Snoozed(delay=delay):
             return logging.INFO, f"snoozed for {delay.total_seconds():.1f} s"
@@ -117,7 +118,7 @@ def _tell(job: Job, outcome: Outcome) -> tuple[int, str]:
             return logging.INFO, "handed back"
 
 
-def _tell_failure(job: Job, outcome: Failed | TimedOut) -> tuple[int, str]:
+def _tell_failure(job: Job, outcome: Failed | TimedOut | Lost) -> tuple[int, str]:
     told = f"failed (attempt {job.attempt} of {job.max_attempts})"
     if outcome.retry_in is None:
         return logging.ERROR, f"{told}: {outcome.error.summary}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,22 +16,24 @@ from typing import (
     Literal,
     ParamSpec,
     Protocol,
+    TypeAlias,
     TypedDict,
     TypeVar,
     Unpack,
+    get_args,
     overload,
 )
 
 from django.conf import settings
 from django.utils import timezone
 
+from django_bgtasks import timing
 from django_bgtasks._framework import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_PRIORITY,
     DEFAULT_TASK_QUEUE_NAME,
     BaseTaskBackend,
     InvalidTask,
-    TaskResult,
     TaskResultStatus,
 )
 from django_bgtasks._framework import Task as BaseTask
@@ -41,8 +43,17 @@ from django_bgtasks.exceptions import (
     Retry,
     TimeLimitExceeded,
     UnknownOption,
+    WorkerLost,
     as_timedelta,
+    suggestion,
 )
+from django_bgtasks.redaction import (
+    EVERYTHING,
+    Redaction,
+    Secrets,
+    marked_by_django,
+)
+from django_bgtasks.results import TaskResult
 from django_bgtasks.retries import Backoff, RetryPolicy, check_backoff, delay_after
 
 _POSITIONAL = {
@@ -53,12 +64,22 @@ _POSITIONAL = {
 P = ParamSpec("P")
 R = TypeVar("R")
 
+OnLost: TypeAlias = Literal["retry", "fail"]
+_ON_LOST = get_args(OnLost)
+
 #: Call keywords that steer the job instead of reaching the function.
 CALL_KEYWORDS = ("schedule", "queue", "priority")
 
 if TYPE_CHECKING:
 
-    class _Base(BaseTask[P, R]): ...
+    class _Base(BaseTask[P, R]):
+        # What they return comes from our backend.
+        def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[P, R]: ...
+        async def aenqueue(
+            self, *args: P.args, **kwargs: P.kwargs
+        ) -> TaskResult[P, R]: ...
+        def get_result(self, result_id: str) -> TaskResult[P, R]: ...
+        async def aget_result(self, result_id: str) -> TaskResult[P, R]: ...
 
 else:
     # Django's own Task is not generic at run time; the backport's is.
@@ -83,6 +104,9 @@ class Task(_Base[P, R]):
         retry_on: exception classes after which another attempt makes sense.
         no_retry_on: exception classes after which it does not, even if they are
             among ``retry_on``.
+        on_lost: "retry" or "fail" a job whose worker died while it ran it.
+        atomic: whether the function runs in the transaction that records its success.
+        sensitive: names of parameters whose values are not shown.
     """
 
     path: str = ""
@@ -91,12 +115,16 @@ class Task(_Base[P, R]):
     backoff: Backoff = field(default_factory=RetryPolicy)
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     no_retry_on: tuple[type[BaseException], ...] = ()
+    on_lost: OnLost = "retry"
+    atomic: bool = False
+    sensitive: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.path:
             object.__setattr__(self, "path", self.module_path)
         for name in ("retry_on", "no_retry_on"):
             object.__setattr__(self, name, _as_exceptions(getattr(self, name)))
+        object.__setattr__(self, "sensitive", _as_names(self.sensitive))
         self._check_options()
         if isinstance(self.backoff, list):
             # Tasks can be hashed, as Django's can.
@@ -127,7 +155,26 @@ class Task(_Base[P, R]):
             lambda moment: settings.USE_TZ or timezone.is_naive(moment),
             "naive, for USE_TZ is off",
         )
+        self._check("atomic", self._can_be_atomic, "False, as for every async function")
+        self._check("on_lost", _ON_LOST.__contains__, '"retry" or "fail"')
         check_backoff(self.backoff)
+        self._check_sensitive()
+
+    def _check_sensitive(self) -> None:
+        if not self.sensitive:
+            return
+        parameters = self._signature.parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return
+        for name in self.sensitive:
+            if name not in parameters:
+                raise InvalidTask(
+                    f"sensitive of {self.path} names {name!r}, and that is no "
+                    f"parameter of its calls.{suggestion(name, parameters)}"
+                )
+
+    def _can_be_atomic(self, wanted: bool) -> bool:
+        return not (wanted and inspect.iscoroutinefunction(self.func))
 
     def _check(self, name: str, fits: Callable[[Any], bool], expected: str) -> None:
         value = getattr(self, name)
@@ -175,7 +222,8 @@ class Task(_Base[P, R]):
 
         Args:
             options: ``priority``, ``queue_name``, ``run_after`` (a datetime),
-                ``backend``, ``max_attempts``, ``timeout`` (seconds or a timedelta).
+                ``backend``, ``max_attempts``, ``timeout`` (seconds or a timedelta),
+                ``on_lost``.
 
         Raises:
             UnknownOption: an option does not exist.
@@ -219,7 +267,7 @@ class Task(_Base[P, R]):
         self, error: BaseException, task_result: TaskResult[Any, Any]
     ) -> timedelta | None:
         """How long to wait before another attempt after ``error``; None: give up."""
-        worth_it = (*self.retry_on, Retry, TimeLimitExceeded)
+        worth_it = (*self.retry_on, Retry, TimeLimitExceeded, WorkerLost)
         if isinstance(error, self.no_retry_on) or not isinstance(error, worth_it):
             return None
         return delay_after(self.backoff, error, task_result)
@@ -228,6 +276,21 @@ class Task(_Base[P, R]):
     def reserved_parameters(self) -> list[str]:
         """Parameters of the function that a call would take for itself."""
         return [name for name in CALL_KEYWORDS if name in self._signature.parameters]
+
+    @cached_property
+    def redaction(self) -> Redaction | None:
+        """What must not be seen of a call, if there is anything.
+
+        That is what ``sensitive`` names, and Django's ``sensitive_variables``.
+        """
+        marked = marked_by_django(self.func)
+        if marked is not None and not (marked or self.sensitive):
+            return None
+        known = self._signature.parameters
+        # The others are variables of the function.
+        marked = known if marked is None else [name for name in marked if name in known]
+        names = {*self.sensitive, *marked}
+        return Redaction(names, known.values()) if names else None
 
     @cached_property
     def is_async(self) -> bool:
@@ -302,6 +365,14 @@ class RowOptions(Protocol):
     backend: str
 
 
+class Call(Protocol):
+    """What a job row says of its call."""
+
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
 class TaskOptions(TypedDict, total=False):
     """The options of ``@background``; see there."""
 
@@ -314,6 +385,9 @@ class TaskOptions(TypedDict, total=False):
     backoff: Backoff
     retry_on: type[BaseException] | Sequence[type[BaseException]]
     no_retry_on: type[BaseException] | Sequence[type[BaseException]]
+    on_lost: OnLost
+    atomic: bool
+    sensitive: str | Sequence[str]
 
 
 _TASK_OPTIONS = {*TaskOptions.__annotations__, "takes_context"}
@@ -325,6 +399,7 @@ _USING_OPTIONS = {
     "backend",
     "max_attempts",
     "timeout",
+    "on_lost",
 }
 
 
@@ -357,6 +432,13 @@ def background(function: Callable[..., Any] | None = None, /, **options: Any) ->
             ``RetryPolicy()``: 5 s, doubling up to an hour, with full jitter.
         retry_on: exception classes to try again after; default ``Exception``.
         no_retry_on: exception classes to give up after.
+        on_lost: what becomes of a job whose worker died while it ran it: "retry", as
+            after an error, or "fail", for work that must not be begun twice; default
+            "retry".
+        atomic: True runs the function in the transaction that records its success:
+            what it writes to the database that holds the jobs happens exactly once,
+            whatever dies. Not for ``async`` functions. On SQLite nobody else can write
+            meanwhile.
         takes_context: True passes a ``TaskContext`` as the first argument, which
             must be named ``context``.
         backend: an alias of ``TASKS``; default "default".
@@ -444,6 +526,21 @@ def find_task(path: str) -> Task[Any, Any] | None:
     return _registry.get(path) or _find_plain_task(path)
 
 
+def redaction_of(path: str) -> Redaction | None:
+    """What must not be seen of the calls of the task that rows call ``path``.
+
+    Of a task that is not known here, everything.
+    """
+    task = find_task(path)
+    return EVERYTHING if task is None else task.redaction
+
+
+def secrets_of(job: Call) -> Secrets | None:
+    """What of a job's arguments must not stand in any text, if there is anything."""
+    redaction = redaction_of(job.task)
+    return None if redaction is None else redaction.secrets(job.args, job.kwargs)
+
+
 def _find_plain_task(path: str) -> Task[Any, Any] | None:
     # Django's own Tasks do not register here. One is found where it was declared,
     # in a module that is loaded already: a row never makes a worker import code.
@@ -502,11 +599,23 @@ def _as_exceptions(classes: Any) -> tuple[type[BaseException], ...]:
     return tuple(given)
 
 
+def _as_names(names: Any) -> tuple[str, ...]:
+    given = (names,) if isinstance(names, str) else names
+    if not (
+        isinstance(given, Collection) and all(isinstance(name, str) for name in given)
+    ):
+        raise InvalidTask(
+            f"sensitive is {names!r}; it must be the name of a parameter, or a list "
+            "of names."
+        )
+    return tuple(given)
+
+
 def _moment(schedule: float | timedelta | datetime) -> datetime:
     if isinstance(schedule, datetime):
         return schedule
     if isinstance(schedule, (int, float, timedelta)):
-        return timezone.now() + as_timedelta(schedule)
+        return timing.now() + as_timedelta(schedule)
     raise TypeError(
         f"schedule is {schedule!r}; it must be seconds, a timedelta or a datetime."
     )

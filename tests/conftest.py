@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from django_bgtasks import timing
 from django_bgtasks.conf import get_settings
 from django_bgtasks.models import Job
 from django_bgtasks.store import wakeup
@@ -34,6 +35,7 @@ def _fresh_sample():
     get_settings.cache_clear()
     # The calls of the test before are no reason to be silent now.
     wakeup._called_at.clear()
+    timing.learn(timezone.now())
     yield
     sample.gate.set()
     get_settings.cache_clear()

@@ -7,7 +7,7 @@ from threading import Thread
 from django.db import connection, connections
 from django.utils import timezone
 
-from django_bgtasks.models import Job
+from django_bgtasks.models import Job, Worker
 
 
 def make_job(**columns):
@@ -34,6 +34,20 @@ def make_running(worker=None, **columns):
 
 def make_finished(status, finished_at, **columns):
     return make_job(status=status, finished_at=finished_at, attempt=1, **columns)
+
+
+def living_worker(**columns):
+    now = timezone.now()
+    return Worker.objects.create(
+        **{
+            "hostname": "box",
+            "pid": 7,
+            "threads": 4,
+            "started_at": now,
+            "heartbeat_at": now,
+            **columns,
+        }
+    )
 
 
 @contextmanager

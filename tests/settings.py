@@ -1,5 +1,6 @@
 """Settings of the test suite; the database is chosen by BGTASKS_TEST_DB."""
 
+import json
 import os
 from typing import Any
 
@@ -47,6 +48,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django_bgtasks.apps.BackgroundTasksConfig",
     "tests.sample.apps.SampleConfig",
+    "tests.chaos.app.apps.ChaosConfig",
 ]
 if django.VERSION < (6, 0):
     INSTALLED_APPS.append("django_tasks")
@@ -83,5 +85,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # What tests tell the processes that they start.
 if "BGTASKS_TEST_APP" in os.environ:
     INSTALLED_APPS.append(os.environ["BGTASKS_TEST_APP"])
-if "BGTASKS_TEST_SHUTDOWN_GRACE" in os.environ:
-    BGTASKS = {"SHUTDOWN_GRACE": float(os.environ["BGTASKS_TEST_SHUTDOWN_GRACE"])}
+for _alias, _changes in json.loads(
+    os.environ.get("BGTASKS_TEST_DATABASES", "{}")
+).items():
+    DATABASES.setdefault(_alias, {}).update(_changes)
+if "BGTASKS_TEST_SETTINGS" in os.environ:
+    BGTASKS = json.loads(os.environ["BGTASKS_TEST_SETTINGS"])

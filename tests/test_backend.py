@@ -5,6 +5,7 @@ import logging
 from datetime import datetime, timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core import checks
 from django.db import transaction
 from django.test import override_settings
@@ -172,6 +173,18 @@ def test_refresh_sees_what_happened():
     result.refresh()
     assert result.is_finished
     assert result.return_value == 5
+
+
+def test_a_result_can_be_cancelled(job_of):
+    result = sample.add(1)
+    assert result.cancel(by="ada") is True
+    job = job_of(result)
+    assert (job.status, job.cancel_requested_by) == ("CANCELLED", "ada")
+    assert result.status == "READY", "it is a snapshot"
+    result.refresh()
+    assert result.status == "FAILED"
+    assert async_to_sync(result.acancel)() is False
+    assert sample.add.get_result(result.id).cancel() is False
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def test_an_unknown_key_is_refused_with_a_suggestion(settings):
 def test_without_a_likely_one_all_keys_are_named(settings):
     settings.BGTASKS = {"X": 7}
     with pytest.raises(
-        UnknownSetting, match=r"one of: IMPORTS, LISTEN, MAX_ATTEMPTS, .*"
+        UnknownSetting,
+        match=r"one of: HEARTBEAT_TIMEOUT, IMPORTS, INTERRUPT_GRACE, LISTEN, .*",
     ):
         get_settings()
 

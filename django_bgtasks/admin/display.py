@@ -12,6 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from django_bgtasks.redaction import Secrets
+
 #: Where there is nothing to show. The list would make this of None, a page would not.
 NOTHING = "-"
 #: Characters of a job's JSON that a page shows; results have no limit of their own.
@@ -81,9 +83,9 @@ def one_line(text: str) -> SafeString:
     )
 
 
-def pretty_json(value: Any) -> SafeString:
-    """A job's arguments or result, indented."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+def pretty_json(value: Any, secrets: Secrets | None = None) -> SafeString:
+    """A job's arguments or result, indented, without what must not be seen of it."""
+    text = _masked(json.dumps(value, indent=2, ensure_ascii=False), secrets)
     # JSON may hold lone surrogates, which no page can be encoded with.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) > JSON_LIMIT:
@@ -92,11 +94,14 @@ def pretty_json(value: Any) -> SafeString:
     return format_html('<pre class="bgtasks-code" tabindex="0">{}</pre>', text)
 
 
-def progress_bar(progress: dict[str, Any]) -> SafeString:
+def progress_bar(
+    progress: dict[str, Any], secrets: Secrets | None = None
+) -> SafeString:
     """What ``context.progress(done, total, message)`` reported last."""
     done, total, message = (progress.get(k) for k in ("done", "total", "message"))
+    message = _masked(message or "", secrets)
     if not total:
-        return format_html("{} {}", done, message or "")
+        return format_html("{} {}", done, message)
     return format_html(
         '<progress class="bgtasks-progress" value="{}" max="{}" aria-label="{}">'
         "</progress> {} {}",
@@ -104,5 +109,9 @@ def progress_bar(progress: dict[str, Any]) -> SafeString:
         total,
         _("progress"),
         _("{done} of {total}").format(done=done, total=total),
-        message or "",
+        message,
     )
+
+
+def _masked(text: str, secrets: Secrets | None) -> str:
+    return text if secrets is None else secrets.mask(text)

@@ -39,7 +39,7 @@ from django_bgtasks.admin.job_list import (
 )
 from django_bgtasks.models import Job, Worker
 from django_bgtasks.models.job import Status
-from django_bgtasks.tasks import find_task
+from django_bgtasks.tasks import find_task, redaction_of, secrets_of
 
 #: Attempts that a job's page shows; each has a traceback of up to 20,000 characters.
 ATTEMPT_LIMIT = 50
@@ -183,7 +183,7 @@ class JobAdmin(JobActions):
             ),
             "show_cancel": (
                 steering.can_cancel(job)
-                and not job.cancel_requested
+                and job.cancel_requested_at is None
                 and self.has_cancel_permission(request)
             ),
             "delete_after_cancel": (
@@ -209,26 +209,36 @@ class JobAdmin(JobActions):
     @admin.display(description=gettext_lazy("status"))
     def status_now(self, job: Job) -> SafeString:
         shown = self.status_badge(job)
-        if job.status == Status.RUNNING and job.cancel_requested:
-            return format_html("{} {}", shown, _("asked to stop"))
-        return shown
+        if job.cancel_requested_at is None:
+            return shown
+        is_told = job.status == Status.CANCELLED
+        text = "{time}" if is_told else _("asked to stop {time}")
+        if job.cancel_requested_by:
+            text += " " + _("by {name}")
+        when = moment(job.cancel_requested_at)
+        note = format_html(text, time=when, name=job.cancel_requested_by)
+        return format_html('{} <span class="bgtasks-note">{}</span>', shown, note)
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_so_far(self, job: Job) -> str:
-        return NOTHING if job.progress is None else progress_bar(job.progress)
+        if job.progress is None:
+            return NOTHING
+        return progress_bar(job.progress, secrets_of(job))
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, job: Job) -> SafeString:
-        return pretty_json(job.args)
+        return pretty_json(_visible_call(job)[0])
 
     @admin.display(description=gettext_lazy("keyword arguments"))
     def keyword_arguments(self, job: Job) -> SafeString:
-        return pretty_json(job.kwargs)
+        return pretty_json(_visible_call(job)[1])
 
     @admin.display(description=gettext_lazy("result"))
     def return_value(self, job: Job) -> str:
         # None is a result too, once there is one.
-        return pretty_json(job.result) if job.status == Status.SUCCESSFUL else NOTHING
+        if job.status != Status.SUCCESSFUL:
+            return NOTHING
+        return pretty_json(job.result, secrets_of(job))
 
     @admin.display(description=gettext_lazy("enqueued"))
     def enqueued_on(self, job: Job) -> str:
@@ -268,6 +278,14 @@ def _ran_for(job: Job) -> timedelta | None:
     if job.finished_at is None or job.status == Status.CANCELLED:
         return None
     return job.finished_at - job.started_at
+
+
+def _visible_call(job: Job) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a job, without the sensitive ones."""
+    redaction = redaction_of(job.task)
+    if redaction is None:
+        return job.args, job.kwargs
+    return redaction.visible(job.args, job.kwargs)
 
 
 def _attempts(job: Job) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ from django.utils.translation import gettext as _
 from django_bgtasks.admin.reporting import log
 from django_bgtasks.models import Job, JobQuerySet
 from django_bgtasks.models.job import Status
-from django_bgtasks.store import lifecycle
 from django_bgtasks.store.engines import get_engine
 
 
@@ -52,7 +51,7 @@ def retry(request: HttpRequest, jobs: QuerySet[Job]) -> Retried:
     with get_engine().transaction():
         chosen = lock(jobs)
         failed = [job for job in chosen if can_retry(job)]
-        lifecycle.retry(_rows(failed))
+        _rows(failed).retry()
         log(request, failed, _("Retried."))
     return Retried(len(failed), left=len(chosen) - len(failed))
 
@@ -62,7 +61,7 @@ def cancel(request: HttpRequest, jobs: QuerySet[Job]) -> Cancelled:
     with get_engine().transaction():
         chosen = lock(jobs)
         unfinished = [job for job in chosen if can_cancel(job)]
-        counts = lifecycle.cancel(_rows(unfinished))
+        counts = _rows(unfinished).cancel(by=request.user.get_username())
         running = [job for job in unfinished if job.status == Status.RUNNING]
         waiting = [job for job in unfinished if job.status != Status.RUNNING]
         log(request, running, _("Asked to stop."))

@@ -111,6 +111,15 @@ class Migration(migrations.Migration):
                     models.FloatField(null=True, verbose_name="time limit in seconds"),
                 ),
                 (
+                    "on_lost",
+                    models.CharField(
+                        choices=[("retry", "retry"), ("fail", "fail")],
+                        default="retry",
+                        max_length=5,
+                        verbose_name="when its worker dies",
+                    ),
+                ),
+                (
                     "run_after",
                     models.DateTimeField(null=True, verbose_name="not before"),
                 ),
@@ -137,8 +146,14 @@ class Migration(migrations.Migration):
                     models.UUIDField(null=True, verbose_name="last worker"),
                 ),
                 (
-                    "cancel_requested",
-                    models.BooleanField(default=False, verbose_name="cancel requested"),
+                    "cancel_requested_at",
+                    models.DateTimeField(null=True, verbose_name="cancelled at"),
+                ),
+                (
+                    "cancel_requested_by",
+                    models.CharField(
+                        db_default="", max_length=255, verbose_name="cancelled by"
+                    ),
                 ),
                 (
                     "unknown_since",
@@ -193,6 +208,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("FAILED", "Failed"),
                             ("TIMED_OUT", "Timed out"),
+                            ("LOST", "Lost"),
                             ("CANCELLED", "Cancelled"),
                         ],
                         max_length=16,

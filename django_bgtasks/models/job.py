@@ -1,15 +1,17 @@
 """Jobs and their attempts: the columns and how to look at them.
 
-Nothing here changes a status; that is the store's.
+Nothing here changes a status; that is the store's, to which ``cancel`` and ``retry``
+of a queryset hand on.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
 from django.core.checks import CheckMessage
 from django.db import models
 from django.db.models import Q
@@ -19,10 +21,17 @@ from django.utils.translation import gettext_lazy as _
 from django_bgtasks._framework import Task as BaseTask
 from django_bgtasks.tasks import task_path
 
+if TYPE_CHECKING:
+    from django_bgtasks.store.lifecycle import CancelCounts
+
 if sys.version_info >= (3, 14):
     from uuid import uuid7
 else:
     from uuid_utils.compat import uuid7
+
+
+#: Characters of the name of who cancelled a job.
+CANCELLER_LIMIT = 255
 
 
 def new_id() -> UUID:
@@ -39,6 +48,13 @@ class Status(models.TextChoices):
     SUCCESSFUL = "SUCCESSFUL", _("Successful")
     FAILED = "FAILED", _("Failed")
     CANCELLED = "CANCELLED", _("Cancelled")
+
+
+class OnLost(models.TextChoices):
+    """What becomes of a job whose worker died while it ran it."""
+
+    RETRY = "retry", _("retry")
+    FAIL = "fail", _("fail")
 
 
 FINISHED = (Status.SUCCESSFUL, Status.FAILED, Status.CANCELLED)
@@ -92,6 +108,40 @@ class JobQuerySet(models.QuerySet["Job"]):
         path = task if isinstance(task, str) else task_path(task)
         return self.filter(task=path)
 
+    def cancel(self, by: object = "") -> CancelCounts:
+        """Cancel those that are not finished; ask running ones to stop.
+
+        Args:
+            by: who wants it, as kept with the job: a user or any text.
+
+        Returns:
+            How many were cancelled at once, and how many are running and were asked.
+            A worker stops those within about a second, or, if they cannot be
+            stopped, does not try them again.
+        """
+        # The one door from rows up to what changes them: the store needs this module.
+        from django_bgtasks.store import lifecycle  # noqa: PLC0415
+
+        return lifecycle.cancel(self, by=str(by))
+
+    async def acancel(self, by: object = "") -> CancelCounts:
+        """``cancel`` for async code."""
+        return await sync_to_async(self.cancel)(by)
+
+    def retry(self) -> int:
+        """Make those that failed or were cancelled ready for one more attempt.
+
+        Returns:
+            How many there were.
+        """
+        from django_bgtasks.store import lifecycle  # noqa: PLC0415 (as above)
+
+        return lifecycle.retry(self)
+
+    async def aretry(self) -> int:
+        """``retry`` for async code."""
+        return await sync_to_async(self.retry)()
+
 
 class Job(models.Model):
     """One enqueued call of a task, for its whole life."""
@@ -108,6 +158,9 @@ class Job(models.Model):
     backend = models.CharField(_("backend"), max_length=64)
     max_attempts = models.PositiveIntegerField(_("attempts allowed"))
     timeout = models.FloatField(_("time limit in seconds"), null=True)
+    on_lost = models.CharField(
+        _("when its worker dies"), max_length=5, choices=OnLost, default=OnLost.RETRY
+    )
 
     run_after = models.DateTimeField(_("not before"), null=True)
     enqueued_at = models.DateTimeField(_("enqueued at"))
@@ -122,7 +175,11 @@ class Job(models.Model):
     #: The worker that has it now; NULL unless running.
     worker = models.UUIDField(_("worker"), null=True)
     last_worker = models.UUIDField(_("last worker"), null=True)
-    cancel_requested = models.BooleanField(_("cancel requested"), default=False)
+    #: When somebody cancelled the job, and who; a running one is thereby asked to stop.
+    cancel_requested_at = models.DateTimeField(_("cancelled at"), null=True)
+    cancel_requested_by = models.CharField(
+        _("cancelled by"), max_length=CANCELLER_LIMIT, db_default=""
+    )
     #: Since when no worker that claimed it has known its task.
     unknown_since = models.DateTimeField(_("task unknown since"), null=True)
 
@@ -201,6 +258,7 @@ class Attempt(models.Model):
     class Ending(models.TextChoices):
         FAILED = "FAILED", _("Failed")
         TIMED_OUT = "TIMED_OUT", _("Timed out")
+        LOST = "LOST", _("Lost")
         CANCELLED = "CANCELLED", _("Cancelled")
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="attempts")

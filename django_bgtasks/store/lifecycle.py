@@ -6,7 +6,7 @@ changed the job first, and nothing more may be done about it here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,20 +18,22 @@ from django_bgtasks.conf import get_settings
 from django_bgtasks.context import Progress
 from django_bgtasks.exceptions import as_timedelta
 from django_bgtasks.models import Attempt, Job, JobQuerySet
-from django_bgtasks.models.job import Status, new_id
+from django_bgtasks.models.job import CANCELLER_LIMIT, Status, new_id
 from django_bgtasks.outcomes import (
     Cancelled,
     Failed,
+    Lost,
     Outcome,
     Released,
     Snoozed,
     Succeeded,
     TimedOut,
     Unknown,
+    storable,
 )
 from django_bgtasks.store import wakeup
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.store.engines.base import Mark, Success, running
+from django_bgtasks.store.engines.base import Success, Want, running
 from django_bgtasks.tasks import Task
 
 #: How long a job stays away after a worker that does not know its task claimed it.
@@ -44,7 +46,8 @@ LONGEST_DELAY = timedelta(days=3650)
 _EMPTY_JOB: dict[str, Any] = {
     "attempt": 0,
     "run_token": 0,
-    "cancel_requested": False,
+    "cancel_requested_at": None,
+    "cancel_requested_by": "",
     "started_at": None,
     "finished_at": None,
     "worker": None,
@@ -83,6 +86,7 @@ def job_maker(
         "backend": backend,
         "max_attempts": task.max_attempts or settings.max_attempts,
         "timeout": None if timeout is None else timeout.total_seconds(),
+        "on_lost": task.on_lost,
         "run_after": task.run_after,
         "enqueued_at": now,
     }
@@ -115,28 +119,13 @@ def _is_due_before_anybody_looks(job: Job) -> bool:
     return job.run_after - job.enqueued_at < get_settings().poll_interval
 
 
-class Want(NamedTuple):
-    """What to claim.
-
-    Args:
-        queue: its name.
-        limit: how many jobs at the most.
-        after: priority and id of the last job that this worker claimed from the
-            queue, to look only behind it; None looks at all.
-    """
-
-    queue: str
-    limit: int
-    after: Mark | None = None
-
-
 def claim(worker: UUID, want: Want, now: datetime) -> list[Job]:
     """Take READY jobs for ``worker``: the urgent first, then the old.
 
     Args:
         now: the time by the database's clock.
     """
-    return get_engine().claim(*want[:2], worker, now, want.after)
+    return get_engine().claim(want, worker, now)
 
 
 def finish(worker: UUID, ended: Sequence[Ended], now: datetime) -> list[Job]:
@@ -158,7 +147,9 @@ def finish(worker: UUID, ended: Sequence[Ended], now: datetime) -> list[Job]:
             if _leave_running(job, outcome, worker, engine.alias, now):
                 attempts += _attempt_rows(job, outcome, worker, now)
             else:
-                lost.append(job)
+                # Unless its success is there already: of an atomic run, whose thread
+                # was not told of the commit.
+                lost += engine.not_recorded([job], worker)
         Attempt.objects.using(engine.alias).bulk_create(attempts)
     return lost
 
@@ -172,7 +163,7 @@ def finish_and_claim(
         The jobs that were lost, and those that were claimed.
     """
     successes, _ = _in_order_of_keys(ended)
-    return get_engine().finish_and_claim(successes, *want[:2], worker, now, want.after)
+    return get_engine().finish_and_claim(successes, want, worker, now)
 
 
 def _in_order_of_keys(ended: Sequence[Ended]) -> tuple[list[Success], list[Ended]]:
@@ -195,7 +186,7 @@ def _leave_running(
     if "finished_at" in changes:
         return bool(row.update(worker=None, **changes))
     # It would come back; not if somebody cancelled it while it ran.
-    if row.filter(cancel_requested=False).update(worker=None, **changes):
+    if row.filter(cancel_requested_at=None).update(worker=None, **changes):
         return True
     changes |= {"status": Status.CANCELLED, "finished_at": now}
     return bool(row.update(worker=None, **changes))
@@ -203,11 +194,12 @@ def _leave_running(
 
 def _changes(job: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
     match outcome:
-        case Failed(retry_in=None) | TimedOut(retry_in=None):
+        case Failed(retry_in=None) | TimedOut(retry_in=None) | Lost(retry_in=None):
             return {"status": Status.FAILED, "finished_at": now}
         case (
             Failed(retry_in=timedelta() as delay)
             | TimedOut(retry_in=timedelta() as delay)
+            | Lost(retry_in=timedelta() as delay)
         ):
             return _wait(now, delay)
         case Cancelled():
@@ -243,6 +235,8 @@ def _attempt_rows(
             ending = Attempt.Ending.FAILED
         case TimedOut(error=error):
             ending = Attempt.Ending.TIMED_OUT
+        case Lost(error=error):
+            ending = Attempt.Ending.LOST
         case Cancelled(error=error):
             ending = Attempt.Ending.CANCELLED
         case _:
@@ -267,6 +261,27 @@ def running_jobs(worker: UUID) -> list[Job]:
     return list(Job.objects.using(get_engine().alias).filter(worker=worker))
 
 
+def hand_over(
+    jobs: Collection[UUID], worker: UUID, successor: UUID, now: datetime
+) -> int:
+    """Give runs of a dead worker to another one, which will run those jobs anew.
+
+    Args:
+        jobs: their ids.
+        now: the time by the database's clock.
+
+    Returns:
+        How many of them were still the dead worker's.
+    """
+    rows = Job.objects.using(get_engine().alias)
+    return rows.filter(worker=worker, pk__in=jobs).update(
+        worker=successor,
+        last_worker=successor,
+        run_token=F("run_token") + 1,
+        started_at=now,
+    )
+
+
 def report_progress(job: Job, progress: Progress) -> bool:
     """Write how far a running job is.
 
@@ -283,14 +298,24 @@ class CancelCounts(NamedTuple):
     asked: int
 
 
-def cancel(jobs: JobQuerySet, now: datetime | None = None) -> CancelCounts:
+def cancel(
+    jobs: JobQuerySet, *, by: str = "", now: datetime | None = None
+) -> CancelCounts:
     """Cancel those of ``jobs`` that are not finished.
 
-    Waiting ones are CANCELLED at once. Running ones are asked: their worker stops
-    them within about a second, or, if the task cannot be stopped, lets it end and
-    does not try it again.
+    Waiting ones are CANCELLED at once. Running ones are asked, and their worker stops
+    them within about a second.
+
+    Args:
+        by: who wants it.
+        now: the time by the database's clock, if it is known.
     """
     engine = get_engine()
+    moment = now or engine.now()
+    wish = {
+        "cancel_requested_at": moment,
+        "cancel_requested_by": storable(by)[:CANCELLER_LIMIT],
+    }
     unfinished = jobs.using(engine.alias).unfinished().order_by("pk")
     with engine.transaction():
         locked = unfinished.select_for_update().values_list("pk", "status")
@@ -298,18 +323,19 @@ def cancel(jobs: JobQuerySet, now: datetime | None = None) -> CancelCounts:
         rows = Job.objects.using(engine.alias)
         asked = [pk for pk, status in status_of.items() if status == Status.RUNNING]
         waiting = [pk for pk, status in status_of.items() if status != Status.RUNNING]
-        return CancelCounts(
-            cancelled=rows.filter(pk__in=waiting).update(
-                status=Status.CANCELLED, finished_at=now or engine.now()
-            ),
-            asked=rows.filter(pk__in=asked).update(cancel_requested=True),
+        rows.filter(pk__in=waiting).update(
+            status=Status.CANCELLED, finished_at=moment, **wish
         )
+        # Who asked first is kept.
+        rows.filter(pk__in=asked, cancel_requested_at=None).update(**wish)
+        return CancelCounts(cancelled=len(waiting), asked=len(asked))
 
 
-def cancel_requests(worker: UUID) -> list[UUID]:
-    """Ids of the jobs that ``worker`` runs and somebody wants stopped."""
-    rows = Job.objects.using(get_engine().alias).filter(worker=worker)
-    return list(rows.filter(cancel_requested=True).values_list("pk", flat=True))
+def cancel_requests(workers: Collection[UUID]) -> list[UUID]:
+    """Ids of the jobs that these workers run and somebody wants stopped."""
+    rows = Job.objects.using(get_engine().alias).filter(worker__in=workers)
+    asked = rows.filter(cancel_requested_at__isnull=False)
+    return list(asked.values_list("pk", flat=True))
 
 
 def retry(jobs: JobQuerySet) -> int:
@@ -326,7 +352,8 @@ def retry(jobs: JobQuerySet) -> int:
             max_attempts=Greatest(F("max_attempts"), F("attempt") + 1),
             run_after=None,
             finished_at=None,
-            cancel_requested=False,
+            cancel_requested_at=None,
+            cancel_requested_by="",
             unknown_since=None,
             progress=None,
         )

@@ -1,42 +1,93 @@
-"""Worker rows: who is alive."""
+"""Worker rows: who is alive, and who is not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django_bgtasks.models import Worker
+from django.db.models import Exists, OuterRef
+
+from django_bgtasks.models import Job, Worker
 from django_bgtasks.store.engines import get_engine
 
 
 def register(
-    *, hostname: str, pid: int, queues: Sequence[str], threads: int, now: datetime
+    worker: UUID,
+    *,
+    hostname: str,
+    pid: int,
+    queues: Sequence[str],
+    threads: int,
+    now: datetime,
 ) -> Worker:
     """Write and return the row of a worker that starts.
 
     Args:
+        worker: its id. There is a row already if it is to run what another one left.
         queues: the names it works on; empty for all.
         now: the time by the database's clock.
     """
-    worker = Worker(
-        hostname=hostname,
-        pid=pid,
-        queues=list(queues),
-        threads=threads,
-        started_at=now,
-        heartbeat_at=now,
+    row, _ = Worker.objects.using(get_engine().alias).update_or_create(
+        id=worker,
+        defaults={
+            "hostname": hostname,
+            "pid": pid,
+            "queues": list(queues),
+            "threads": threads,
+            "started_at": now,
+            "heartbeat_at": now,
+        },
     )
-    worker.save(force_insert=True, using=get_engine().alias)
-    return worker
+    return row
 
 
-def beat(worker: UUID, now: datetime) -> bool:
-    """Say that ``worker`` is alive; False if its row is gone."""
+def beat(workers: Collection[UUID], now: datetime) -> int:
+    """Say that ``workers`` are alive.
+
+    Returns:
+        How many of them have a row. One that has none was taken for dead.
+    """
     rows = Worker.objects.using(get_engine().alias)
-    return bool(rows.filter(pk=worker).update(heartbeat_at=now))
+    return rows.filter(pk__in=workers).update(heartbeat_at=now)
+
+
+def take_lost(now: datetime, timeout: timedelta) -> list[Worker]:
+    """The workers that were not heard of for ``timeout``.
+
+    Each is given to one who asks, to be rescued; if that one dies as well, it is lost
+    again after the same time.
+    """
+    rows = Worker.objects.using(get_engine().alias)
+    silent = rows.filter(heartbeat_at__lte=now - timeout)
+    return [w for w in silent if silent.filter(pk=w.pk).update(heartbeat_at=now)]
+
+
+def register_missing(now: datetime, timeout: timedelta) -> None:
+    """Give rows to workers that have running jobs but none, as lost ones.
+
+    A worker that was frozen may have claimed once more before it could know that it
+    was taken for dead.
+    """
+    alias = get_engine().alias
+    rows = Worker.objects.using(alias)
+    running = Job.objects.using(alias).filter(worker__isnull=False)
+    orphans = running.exclude(Exists(rows.filter(pk=OuterRef("worker"))))
+    missing = [
+        Worker(
+            id=worker,
+            hostname="",
+            pid=0,
+            threads=0,
+            started_at=now - timeout,
+            heartbeat_at=now - timeout,
+        )
+        for worker in orphans.values_list("worker", flat=True).distinct()
+    ]
+    if missing:
+        rows.bulk_create(missing, ignore_conflicts=True)
 
 
 def deregister(worker: UUID) -> None:
-    """Delete the row of a worker that ends."""
+    """Delete the row of a worker that has ended."""
     Worker.objects.using(get_engine().alias).filter(pk=worker).delete()

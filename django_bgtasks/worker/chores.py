@@ -10,15 +10,20 @@ from django_bgtasks.conf import get_settings
 from django_bgtasks.signals import logger
 from django_bgtasks.store import maintenance, workers
 from django_bgtasks.worker.clock import Clock
+from django_bgtasks.worker.rescue import rescue_lost
 from django_bgtasks.worker.settling import may_pass
 from django_bgtasks.worker.timer import Timer
 
-HEARTBEAT_INTERVAL = 10.0
 PRUNE_INTERVAL = 300.0
 
 
+def heartbeat_interval() -> float:
+    """Seconds between two heartbeats: several may fail before the timeout."""
+    return get_settings().heartbeat_timeout.total_seconds() / 4.5
+
+
 class Chores:
-    """Heartbeats, promoting what is due, pruning what is old.
+    """Heartbeats, taking back lost jobs, promoting what is due, pruning what is old.
 
     Args:
         worker: the id of the worker that does them.
@@ -30,16 +35,52 @@ class Chores:
         self._worker = worker
         self._clock = clock
         self._retention = settings.retention
-        self._heartbeat = Timer(HEARTBEAT_INTERVAL, clock.monotonic, rest_first=True)
+        self._heartbeat = Timer(heartbeat_interval(), clock.monotonic)
+        self._heard_of_at = clock.monotonic()
+        self.trust_nobody_is_lost()
         #: When to look for due jobs.
         self.promotion = Timer(settings.poll_interval.total_seconds(), clock.monotonic)
         self._prune = Timer(PRUNE_INTERVAL, clock.monotonic)
 
+    def beat(self) -> bool:
+        """Say that the worker is alive, and look whether others are, if it is time.
+
+        Returns:
+            False if the worker itself was taken for dead.
+        """
+        if self._heartbeat.rest > 0:
+            return True
+        self._clock.sync()
+        if not workers.beat([self._worker], self._clock.now()):
+            return False
+        # Only now: a database that can be read but not written is still in trouble.
+        self._heartbeat.rest_again()
+        self._heed_own_silence()
+        # After its own heartbeat, for its host may have been asleep.
+        if self._clock.monotonic() >= self._nobody_is_lost_until:
+            rescue_lost(self._clock)
+        return True
+
+    def _heed_own_silence(self) -> None:
+        """Whatever kept this worker from the database may have kept the others, too.
+
+        A lock, for instance, or a server that answered late and without an error.
+        """
+        now = self._clock.monotonic()
+        silence, self._heard_of_at = now - self._heard_of_at, now
+        if silence >= get_settings().heartbeat_timeout.total_seconds() / 2:
+            self.trust_nobody_is_lost()
+
+    def trust_nobody_is_lost(self) -> None:
+        """Give the others time to be heard of again.
+
+        To be called when the database was away: it was so for them, too.
+        """
+        half = get_settings().heartbeat_timeout.total_seconds() / 2
+        self._nobody_is_lost_until = self._clock.monotonic() + half
+
     def do_what_is_due(self, *, stopping: bool) -> None:
         """One look at each of them; a worker that is stopping deletes no more."""
-        if self._heartbeat.is_due():
-            self._clock.sync()
-            workers.beat(self._worker, self._clock.now())
         if self.promotion.is_due():
             self.promote()
         if not stopping and self._prune.is_due():

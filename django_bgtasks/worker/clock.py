@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from django_bgtasks import timing
+
 
 class Clock:
     """Tells the time of the database, whatever this host's own clock says.
@@ -28,6 +30,8 @@ class Clock:
         answer = self._source()
         # In one piece, for other threads tell the time meanwhile.
         self._known = answer, self.monotonic()
+        # What tasks enqueue here is due by the same clock.
+        timing.learn(answer)
 
     def now(self) -> datetime:
         """The database's time, as of now."""

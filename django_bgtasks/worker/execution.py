@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
-from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError, connections
+from django.dispatch import Signal
 
 from django_bgtasks import signals
 from django_bgtasks._framework import (
     TaskError,
-    TaskResult,
     TaskResultStatus,
     is_heard,
     task_finished,
@@ -35,28 +36,39 @@ from django_bgtasks.exceptions import (
     Snooze,
     TimeLimitExceeded,
     UnknownTask,
+    WorkerLost,
     WorkerStopping,
 )
 from django_bgtasks.models import Job
+from django_bgtasks.models.job import OnLost
 from django_bgtasks.outcomes import (
     Cancelled,
     Error,
     Failed,
+    Lost,
     Outcome,
+    Recorded,
     Released,
     Snoozed,
     Succeeded,
     TimedOut,
     Unknown,
 )
+from django_bgtasks.redaction import Secrets, loggable, while_handling
+from django_bgtasks.results import TaskResult
 from django_bgtasks.retries import RetryPolicy
 from django_bgtasks.signals import job_ended, job_started, logger
 from django_bgtasks.tasks import Task, find_task, with_row_options
+from django_bgtasks.worker.atomic import JobLost, NotBegun, run_atomically
+from django_bgtasks.worker.board import Board
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.connections import leave_connections_clean
 from django_bgtasks.worker.event_loop import EventLoop
 from django_bgtasks.worker.interrupt import Interruptible
 from django_bgtasks.worker.progress import ProgressReporter
+
+#: How long a job waits that could not begin, since the database was in trouble.
+TROUBLE_DELAY = timedelta(seconds=1)
 
 
 class Execution:
@@ -70,25 +82,60 @@ class Execution:
         clock: tells the time of the database.
     """
 
+    # In the class, for of most executions these stay so, and there are many.
+
+    #: On the monotonic clock; None before the body runs, or without a limit.
+    deadline: float | None = None
+    #: Seconds that it took, once it is over.
+    duration = 0.0
+    #: Where it says that it runs.
+    _place: tuple[Board, int] | None = None
+    #: The body of an async task, once it is awaited.
+    _body: asyncio.Future[Any] | None = None
+    #: Why it was interrupted.
+    _reason: type[Interrupt] | None = None
+    _outcome: Outcome | None = None
+    #: Whether the body was come to.
+    _has_begun = False
+    #: Whether its success was written in the transaction of its body.
+    _is_recorded = False
+    _is_cancelled = False
+    #: Whether the body asks if it is cancelled, and was told so.
+    _looks_for_cancellation = False
+    _saw_cancellation = False
+    #: Until when it may stop by itself.
+    _patience_ends: float | None = None
+    _secrets: Secrets | None = None
+
     def __init__(self, job: Job, clock: Clock) -> None:
         self.job = job
         self.task = find_task(job.task)
-        #: On the monotonic clock; None before the body runs, or without a limit.
-        self.deadline: float | None = None
-        #: Seconds that it took, once it is over.
-        self.duration = 0.0
-        self.claimed_at = clock.monotonic()
+        self.claimed_at = self._began = clock.monotonic()
         self._clock = clock
         self._interruptible = Interruptible()
-        self._body: asyncio.Future[Any] | None = None
-        self._reason: type[Interrupt] | None = None
-        self._outcome: Outcome | None = None
-        self._began = self.claimed_at
+        if self.task is not None and self.task.redaction is not None:
+            # Noted now, for the body may change what it is given.
+            self._secrets = self.task.redaction.secrets(job.args, job.kwargs)
+
+    @property
+    def _grace(self) -> float:
+        return get_settings().interrupt_grace.total_seconds()
 
     @property
     def is_async(self) -> bool:
         """Whether its body is awaited on the event loop."""
         return self.task is not None and self.task.is_async
+
+    def begin(self, board: Board, slot: int) -> None:
+        """Say on ``board`` that the thread of ``slot`` runs this now."""
+        # Its id, not its pk, for which Django looks up which field that is.
+        job = self.job
+        if job.timeout is None:
+            board.begin(slot, job.id)
+        else:
+            limit = self._clock.monotonic() + job.timeout + self._grace
+            board.begin(slot, job.id, limit)
+        self._place = board, slot
 
     def run(self, event_loop: EventLoop) -> Outcome:
         """Run the task in this thread, or wait here while it is awaited."""
@@ -97,8 +144,30 @@ class Execution:
                 return self._run(event_loop)
             finally:
                 leave_connections_clean()
+                if self._reason is not None:
+                    # What was to cancel a query may be late, and hit the next job's.
+                    connections.close_all()
         except BaseException as error:  # noqa: BLE001 (see _crashed)
             return self._crashed(error)
+
+    def cancel(self) -> None:
+        """Somebody has cancelled the job: stop it, or let it stop by itself."""
+        if self._is_cancelled:
+            return
+        self._is_cancelled = True
+        if self._looks_for_cancellation:
+            self._patience_ends = self._clock.monotonic() + self._grace
+        else:
+            self.interrupt(CancelRequested)
+
+    def interrupt_if_overdue(self, monotonic: float) -> None:
+        """Stop it if it runs past its time limit, or was cancelled long enough ago."""
+        if self._reason is not None:
+            self._interruptible.insist()
+        elif self.deadline is not None and monotonic >= self.deadline:
+            self.interrupt(TimeLimitExceeded)
+        elif self._patience_ends is not None and monotonic >= self._patience_ends:
+            self.interrupt(CancelRequested)
 
     def interrupt(self, reason: type[Interrupt]) -> None:
         """Raise ``reason`` inside the running task; the first one counts."""
@@ -107,13 +176,24 @@ class Execution:
         # Set before it is sent: a body that begins in between looks for it.
         self._reason = reason
         self.deadline = None
-        self._interruptible.interrupt(reason)
+        if reason is CancelRequested and self._place is not None:
+            board, slot = self._place
+            board.cancel(slot, self.job.pk, self._clock.monotonic() + self._grace)
+        # Cancelled first, an async body is past what raises in this thread, and its
+        # finally is not disturbed a second time.
         if self._body is not None:
             self._body.get_loop().call_soon_threadsafe(self._body.cancel)
+        self._interruptible.interrupt(reason)
 
-    def is_overdue(self, monotonic: float) -> bool:
-        """Whether the attempt runs past its time limit."""
-        return self.deadline is not None and monotonic >= self.deadline
+    def lose(self, error: BaseException) -> Outcome:
+        """The outcome of a run that ended elsewhere, in a process that is no more.
+
+        By the same way as if the body had raised ``error`` here.
+        """
+        started_at = self.job.started_at or self._clock.now()
+        self._began -= (self._clock.now() - started_at).total_seconds()
+        # As within its except block: Django's receiver logs the exception at hand.
+        return while_handling(error, lambda: self._fail(error))
 
     def _run(self, event_loop: EventLoop) -> Outcome:
         self._began = self._clock.monotonic()
@@ -121,6 +201,7 @@ class Execution:
         if task is None:
             return self._end(self._outcome_of_unknown())
         self._begin()
+        self._has_begun = True
         # Everything a task can raise, SystemExit too, is the job's to record: no
         # task may take the worker down.
         try:
@@ -134,18 +215,35 @@ class Execution:
         return self._succeed(value)
 
     def _call_body(self, task: Task[Any, Any]) -> Any:
+        if not task.atomic:
+            return self._call_interruptibly(task)
+        value = run_atomically(
+            self.job, partial(self._call_interruptibly, task), self._clock
+        )
+        self._is_recorded = True
+        return value
+
+    def _call_interruptibly(self, task: Task[Any, Any]) -> Any:
         args = self._positional(task)
         with self._interruptible:
             if self._reason is not None:
                 raise self._reason
-            return task.func(*args, **self.job.kwargs)
+            value = task.func(*args, **self.job.kwargs)
+        self._raise_if_it_saw_cancellation()
+        return value
 
     def _await_body(self, task: Task[Any, Any], event_loop: EventLoop) -> Any:
         body = task.func(*self._positional(task), **self.job.kwargs)
-        value = event_loop.run(self._awaited(body))
+        value = event_loop.run(self._awaited(body), self._interruptible)
         if isinstance(value, _Raised):
             raise value.error
+        self._raise_if_it_saw_cancellation()
         return value
+
+    def _raise_if_it_saw_cancellation(self) -> None:
+        # It has returned because of that, not because it was done.
+        if self._saw_cancellation:
+            raise CancelRequested
 
     async def _awaited(self, body: Coroutine[Any, Any, Any]) -> Any:
         # A task of its own, so that a late cancellation cannot hit what follows it.
@@ -156,8 +254,6 @@ class Execution:
             return await self._body
         except BaseException as error:  # noqa: BLE001 (for the thread that waits)
             return _Raised(error)
-        finally:
-            await _tidy_shared_thread()
 
     def _crashed(self, error: BaseException) -> Outcome:
         """The attempt fell over outside its body: a lost connection, a log handler.
@@ -165,12 +261,19 @@ class Execution:
         Whatever it was, the job must get an outcome, or it would never end; the one
         that its body had come to, if it had.
         """
-        logger.error("Trouble around %s", self.job, exc_info=error)
+        with suppress(Exception):  # such as of a handler whose stream is closed
+            trouble = loggable(error, self._secrets)
+            logger.error("Trouble around %s", self.job, exc_info=trouble)
         if self._outcome is not None:
             return self._outcome
+        if not self._has_begun and isinstance(
+            error, (OperationalError, InterfaceError)
+        ):
+            # The database was away; that is no attempt of the job's.
+            return Snoozed(TROUBLE_DELAY)
         again = self.job.attempt < self.job.max_attempts
         delay = RetryPolicy().delay(self.job.attempt) if again else None
-        return Failed(Error.from_exception(error), delay)
+        return Failed(self._described(error), delay)
 
     @cached_property
     def result(self) -> TaskResult[Any, Any]:
@@ -182,26 +285,43 @@ class Execution:
         if self.job.timeout is not None:
             self.deadline = self._began + self.job.timeout
         if signals.is_heard(job_started, logging.DEBUG):
-            job_started.send_robust(Job, job=self.job)
+            _send(job_started, Job, job=self.job)
         if is_heard(task_started, logging.INFO):
-            task_started.send_robust(self._sender, task_result=self.result)
+            _send(task_started, self._sender, task_result=self.result)
 
     def _positional(self, task: Task[Any, Any]) -> list[Any]:
         if not task.takes_context:
             return cast("list[Any]", self.job.args)
         reporter = ProgressReporter(self.job)
-        context = TaskContext(task_result=self.result, report=reporter.report)
+        context = TaskContext(
+            task_result=self.result,
+            report=reporter.report,
+            ask=self._look_for_cancellation,
+        )
         return [context, *self.job.args]
 
+    def _look_for_cancellation(self) -> bool:
+        self._looks_for_cancellation = True
+        self._saw_cancellation |= self._is_cancelled
+        return self._is_cancelled
+
     def _succeed(self, value: Any) -> Outcome:
-        self._outcome = Succeeded(value)
+        self._outcome = Recorded(value) if self._is_recorded else Succeeded(value)
         self._announce(TaskResultStatus.SUCCESSFUL, value=value)
         return self._end(self._outcome)
 
     def _fail(self, error: BaseException) -> Outcome:
+        if self._secrets is None:
+            return self._judge(error)
+        # Receivers log the exception at hand, as Django's own does, and its frames
+        # hold the variables.
+        stand_in = loggable(error, self._secrets)
+        return while_handling(stand_in, lambda: self._judge(error))
+
+    def _judge(self, error: BaseException) -> Outcome:
         self._outcome = outcome = self._outcome_of(self._reason_behind(error))
         if isinstance(outcome, Cancelled) or (
-            isinstance(outcome, (Failed, TimedOut)) and outcome.retry_in is None
+            isinstance(outcome, (Failed, TimedOut, Lost)) and outcome.retry_in is None
         ):
             self._announce(TaskResultStatus.FAILED, error=outcome.error)
         return self._end(outcome)
@@ -228,14 +348,18 @@ class Execution:
         match error:
             case Snooze(delay=delay):
                 return Snoozed(delay)
-            case WorkerStopping():
+            case NotBegun():
+                return Snoozed(TROUBLE_DELAY)
+            case WorkerStopping() | JobLost():
                 return Released()
             case Cancel() | CancelRequested():
-                return Cancelled(Error.from_exception(error))
+                return Cancelled(self._described(error))
             case TimeLimitExceeded():
-                return TimedOut(Error.from_exception(error), self._retry_in(error))
+                return TimedOut(self._described(error), self._retry_in(error))
+            case WorkerLost():
+                return Lost(self._described(error), self._retry_in(error))
             case _:
-                return Failed(Error.from_exception(error), self._retry_in(error))
+                return Failed(self._described(error), self._retry_in(error))
 
     def _outcome_of_unknown(self) -> Outcome:
         grace = get_settings().unknown_task_grace
@@ -244,19 +368,27 @@ class Execution:
             return Unknown()
         return Failed(Error.from_exception(UnknownTask(self.job.task, grace)), None)
 
+    def _described(self, error: BaseException) -> Error:
+        return Error.from_exception(error, self._secrets)
+
     def _retry_in(self, error: BaseException) -> timedelta | None:
         # What is no JSON now will be none the next time; and if it is the return
         # value, the work is done.
         if self.job.attempt >= self.job.max_attempts or isinstance(error, NotJSON):
             return None
+        if isinstance(error, WorkerLost) and self.job.on_lost == OnLost.FAIL:
+            return None
         if isinstance(error, Retry) and error.delay is not None:
             return error.delay
-        task = cast("Task[Any, Any]", self.task)
+        if self.task is None:
+            return RetryPolicy().delay(self.job.attempt)
         try:
-            return task.retry_delay(error, self.result)
-        except Exception:  # noqa: BLE001 (whatever the callable raises, the job goes on)
-            logger.exception(
-                "The backoff of %s raised; the default one is used", self.job.task
+            return self.task.retry_delay(error, self.result)
+        except Exception as trouble:  # noqa: BLE001 (whatever it raises, the job goes on)
+            logger.error(
+                "The backoff of %s raised; the default one is used",
+                self.job.task,
+                exc_info=loggable(trouble, self._secrets),
             )
             return RetryPolicy().delay(self.job.attempt)
 
@@ -269,7 +401,9 @@ class Execution:
         span, a scope) can be closed.
         """
         failed = status == TaskResultStatus.FAILED
-        if not is_heard(task_finished, logging.ERROR if failed else logging.INFO):
+        if self.task is None or not is_heard(
+            task_finished, logging.ERROR if failed else logging.INFO
+        ):
             return
         errors = list(self.result.errors)
         if error is not None:
@@ -303,6 +437,13 @@ class Execution:
             return DatabaseBackend
 
 
+def _send(signal: Signal, sender: type, **facts: Any) -> None:
+    # What receivers raise is logged, and a log handler may raise, too, such as one whose
+    # stream is closed. That is no reason not to run the job.
+    with suppress(Exception):
+        signal.send_robust(sender, **facts)
+
+
 @dataclass(frozen=True)
 class _Raised:
     """What a body raised. As a value, for asyncio lets some exceptions end the event
@@ -317,12 +458,3 @@ async def _as_value(body: Awaitable[Any]) -> Any:
         return await body
     except (SystemExit, KeyboardInterrupt) as error:
         return _Raised(error)
-
-
-async def _tidy_shared_thread() -> None:
-    """Clean up in the thread of the task's own ``sync_to_async`` calls.
-
-    Another task may be blocking there; then it is done later, and not waited for.
-    """
-    tidying = asyncio.ensure_future(sync_to_async(leave_connections_clean)())
-    await asyncio.wait([tidying], timeout=0.1)

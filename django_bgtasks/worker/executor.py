@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from queue import SimpleQueue
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from django_bgtasks.outcomes import Outcome
+from django_bgtasks.worker.board import Board
 from django_bgtasks.worker.event_loop import EventLoop
 from django_bgtasks.worker.execution import Execution
 
@@ -27,10 +29,12 @@ class Executor:
     Args:
         threads: how many.
         on_end: told of each outcome.
+        board: where they say what they are at.
     """
 
-    def __init__(self, threads: int, on_end: Ending) -> None:
+    def __init__(self, threads: int, on_end: Ending, board: Board) -> None:
         self._on_end = on_end
+        self._board = board
         self._waiting: deque[Execution] = deque()
         # True for every thread that should look; False for every one that should end.
         self._calls: SimpleQueue[bool] = SimpleQueue()
@@ -38,7 +42,9 @@ class Executor:
         # Daemons, for a task that ignores its interruption must not keep the
         # process from ending.
         self._threads = [
-            threading.Thread(target=self._work, name=f"bgtasks-{n}", daemon=True)
+            threading.Thread(
+                target=self._work, args=(n,), name=f"bgtasks-{n}", daemon=True
+            )
             for n in range(threads)
         ]
         for thread in self._threads:
@@ -78,12 +84,18 @@ class Executor:
             self._calls.put(False)
         self._event_loop.close()
 
-    def _work(self) -> None:
+    def _work(self, slot: int) -> None:
         while self._calls.get():
             # They may have gone bad while the thread was idle.
             close_old_connections()
             while (execution := self._next()) is not None:
-                self._on_end(execution, execution.run(self._event_loop))
+                execution.begin(self._board, slot)
+                # In a context of its own: what a job sets in there (Django's time zone
+                # and language are among it) is gone with it.
+                outcome = copy_context().run(execution.run, self._event_loop)
+                self._on_end(execution, outcome)
+            self._board.clear(slot)
+        connections.close_all()
 
     def _next(self) -> Execution | None:
         try:

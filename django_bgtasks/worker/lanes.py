@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from django_bgtasks.models import Job
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.store.engines.base import Mark
-from django_bgtasks.store.lifecycle import Want
+from django_bgtasks.store.engines.base import Mark, Want
 from django_bgtasks.worker.timer import Timer
 
 #: Seconds for which claims may go on from what is known: longest delay of a job that

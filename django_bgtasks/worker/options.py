@@ -14,15 +14,15 @@ class WorkerOptions:
         queues: names of the queues to work on; empty for all.
         threads: jobs to run at the same time.
         drain: end when nothing is due.
-        max_jobs: end after so many jobs; None: no limit.
+        max_jobs: make room for a successor after so many jobs; None: no limit.
+        max_memory: and when the process takes more bytes of memory than this.
+        isolated: run nothing but the jobs that are this worker's already, one at a
+            time.
     """
 
     queues: Sequence[str] = ()
     threads: int = 1
     drain: bool = False
     max_jobs: int | None = None
-
-    @property
-    def ends_by_itself(self) -> bool:
-        """Whether the worker is to end when its work is done."""
-        return self.drain or self.max_jobs is not None
+    max_memory: int | None = None
+    isolated: bool = False

@@ -6,9 +6,12 @@ from uuid import UUID
 
 from django_bgtasks.models import Job
 from django_bgtasks.outcomes import Error, Failed, Outcome, Succeeded
+from django_bgtasks.redaction import loggable
 from django_bgtasks.signals import job_lost, logger
 from django_bgtasks.store import lifecycle
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.engines.base import Want
+from django_bgtasks.tasks import secrets_of
 from django_bgtasks.worker.clock import Clock
 
 
@@ -56,7 +59,7 @@ class Settler:
         else:
             self._pending = []
 
-    def settle_and_claim(self, want: lifecycle.Want) -> list[Job]:
+    def settle_and_claim(self, want: Want) -> list[Job]:
         """Write all outcomes and claim what is wanted, in one trip if it can be.
 
         Raises:
@@ -92,8 +95,14 @@ class Settler:
         except Exception as error:
             if may_pass(error):
                 raise
-            logger.exception("The outcome of %s cannot be stored; it is FAILED", job)
-            self._write([(job, Failed(Error.from_exception(error), None))])
+            # The database may quote what it refuses.
+            secrets = secrets_of(job)
+            logger.error(
+                "The outcome of %s cannot be stored; it is FAILED",
+                job,
+                exc_info=loggable(error, secrets),
+            )
+            self._write([(job, Failed(Error.from_exception(error, secrets), None))])
 
     def _write(self, ended: list[lifecycle.Ended]) -> None:
         self._tell_lost(lifecycle.finish(self._worker, ended, self._clock.now()))

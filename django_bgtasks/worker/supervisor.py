@@ -1,79 +1,120 @@
-"""Several workers, one process each."""
+"""Worker processes: started, watched over, replaced."""
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from multiprocessing.connection import wait
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawArray
+from typing import Any
+from uuid import UUID
 
-from django.db import connections
-
+from django_bgtasks.conf import get_settings
+from django_bgtasks.models.job import new_id
 from django_bgtasks.signals import logger
 from django_bgtasks.worker import child
 from django_bgtasks.worker.bell import Bell
+from django_bgtasks.worker.board import Board, Run, board_size
+from django_bgtasks.worker.chores import heartbeat_interval
 from django_bgtasks.worker.interpreter import tune_interpreter
 from django_bgtasks.worker.options import WorkerOptions
+from django_bgtasks.worker.vigil import Death, Vigil, close_connections
+from django_bgtasks.worker.worker import UNWIND_GRACE
 
+#: Seconds between two looks at what the workers are at.
+LOOK_INTERVAL = 1.0
 #: Seconds until a worker that died is replaced, doubled each time that it dies soon.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+#: A worker whose loop did not come by for so many seconds may be held up by a task.
+STUCK = 3.0
+#: One whose loop did not come by for so many seconds, and runs no job that may hold it
+#: up, hangs.
+HUNG = 300.0
 #: A worker that lives for so many seconds has not died soon.
 SOON = 60.0
+#: Seconds that a worker may take to end, after all its graces.
+LEEWAY = 5.0
 
 
 @dataclass
 class _Seat:
-    """One of the workers, whichever process it is at the time."""
+    """A place for a worker, whichever process it is at the time."""
 
     options: WorkerOptions
+    memory: Any
+    worker: UUID = field(default_factory=new_id)
     process: BaseProcess | None = None
+    #: What its process is told by.
+    orders: Connection | None = None
     started_at: float = 0.0
     pause: float = FIRST_PAUSE
     start_at: float = 0.0
+    #: The job for which its process was killed.
+    culprit: Run | None = None
+
+    @property
+    def board(self) -> Board:
+        return Board(self.memory)
 
 
 class Supervisor:
     """Starts workers as child processes, and replaces those that die.
 
-    On Linux they are forked, and so share the memory of the project's code.
+    It runs no task, and so answers whatever tasks do: it says that the workers are alive
+    while a task holds the GIL, kills the process of a job that heeds no interruption,
+    and takes back what a worker that died was at.
+
+    On Linux the workers are forked, and so share the memory of the project's code.
 
     Args:
-        options: for each worker; ``max_jobs`` is shared out among them.
+        options: for each worker.
         processes: how many.
         fork: whether they may be forked; not with other threads in this process.
     """
 
     #: This process runs no tasks itself.
     has_abandoned_jobs = False
-    #: 1 if a worker that was to end by itself has failed.
-    exit_code = 0
 
     def __init__(
         self, options: WorkerOptions, processes: int, *, fork: bool = True
     ) -> None:
+        #: 1 if a worker that was to drain could not work.
+        self.exit_code = 0
+        self._options = options
         self._context = multiprocessing.get_context(
             "fork" if fork and sys.platform == "linux" else "spawn"
         )
-        self._seats = [_Seat(share) for share in _shared_out(options, processes)]
+        self._seats = [self._new_seat(options) for _ in range(processes)]
+        self._vigil = Vigil()
         self._bell = Bell()
         self._stopping = False
+        self._is_out_of_patience = False
 
     def run(self) -> None:
-        """Keep the workers running until they are done or told to stop."""
-        _prepare_to_fork()
+        """Keep the workers running until they are done or told to stop.
+
+        Raises:
+            DatabaseError: at the start, if the tables cannot be used.
+        """
+        self._vigil.check()
+        close_connections()
+        tune_interpreter()
         try:
-            while self._seats and not self._stopping:
+            while (self._seats or self._vigil.has_work) and not self._stopping:
                 self._start_missing()
-                self._wait()
-                self._bury_dead()
+                self._watch()
+            self._end_workers()
         finally:
-            self._end_children()
+            # After an error of ours they end by themselves, and Python waits for them.
+            self._tell_workers_to_stop()
             self._bell.close()
 
     def stop(self) -> None:
@@ -83,59 +124,161 @@ class Supervisor:
 
     def stop_at_once(self) -> None:
         """A second request to stop: the workers end without their grace."""
-        for process in self._processes:
-            process.kill()
+        for seat in self._occupied():
+            seat.process.kill()
 
-    @property
-    def _processes(self) -> list[BaseProcess]:
-        return [seat.process for seat in self._seats if seat.process is not None]
+    def _new_seat(self, options: WorkerOptions, **state: Any) -> _Seat:
+        size = board_size(options.threads)
+        return _Seat(options, RawArray(ctypes.c_ubyte, size), **state)
+
+    def _occupied(self) -> list[Any]:
+        return [seat for seat in self._seats if seat.process is not None]
 
     def _start_missing(self) -> None:
         for seat in self._seats:
             if seat.process is None and time.monotonic() >= seat.start_at:
-                seat.started_at = time.monotonic()
-                seat.process = self._context.Process(  # type: ignore[attr-defined]  # all contexts have it
-                    target=child.main, args=(seat.options,), name="bgtasks-worker"
-                )
-                with _no_signals():
-                    seat.process.start()
+                try:
+                    self._start(seat)
+                except OSError as error:
+                    seat.process = None
+                    self._plan_replacement(seat, f"No worker can be started: {error}")
+
+    def _start(self, seat: _Seat) -> None:
+        seat.board.wipe()
+        # It has yet to come up.
+        seat.board.beat(time.monotonic())
+        seat.culprit = None
+        seat.started_at = time.monotonic()
+        orders, seat.orders = self._context.Pipe(duplex=False)
+        seat.process = self._context.Process(  # type: ignore[attr-defined]  # all contexts have it
+            target=child.main,
+            args=(seat.options, seat.worker, seat.memory, orders),
+            name="bgtasks-worker",
+        )
+        with _no_signals():
+            seat.process.start()
+        orders.close()
+
+    def _watch(self) -> None:
+        """One look after the workers, as soon as there may be something to see."""
+        self._wait()
+        self._remove_dead()
+        self._cancel_for_stuck()
+        self._kill_overdue()
+        self._kill_hung()
+        alive = [seat.worker for seat in self._occupied()]
+        for worker in self._vigil.keep(alive, stopping=self._stopping):
+            alone = replace(self._options, threads=1, isolated=True)
+            self._seats.append(self._new_seat(alone, worker=worker))
 
     def _wait(self) -> None:
         """Until a worker dies, a missing one may be started, or somebody calls."""
-        missing = [seat.start_at for seat in self._seats if seat.process is None]
-        pause = min(missing) - time.monotonic() if missing else None
-        sentinels = [process.sentinel for process in self._processes]
-        wait([self._bell.reader, *sentinels], pause and max(pause, 0))
+        now = time.monotonic()
+        missing = [seat.start_at - now for seat in self._seats if seat.process is None]
+        sentinels = [seat.process.sentinel for seat in self._occupied()]
+        pause = min([LOOK_INTERVAL, heartbeat_interval() / 2, *missing])
+        if wait([self._bell.reader, *sentinels], max(pause, 0)):
+            self._bell.wait(0)
 
-    def _bury_dead(self) -> None:
-        for seat in list(self._seats):
-            if seat.process is None or seat.process.is_alive():
-                continue
-            status = seat.process.exitcode
-            seat.process = None
-            if seat.options.ends_by_itself:
-                # Whoever waits for the end is to see a failure, not another try.
-                self._seats.remove(seat)
-                self.exit_code = self.exit_code or int(status != 0)
-            elif not self._stopping:
-                self._plan_replacement(seat, status)
+    def _remove_dead(self) -> None:
+        for seat in self._occupied():
+            if not seat.process.is_alive():
+                process, seat.process = seat.process, None
+                seat.orders.close()
+                death = Death(
+                    worker=seat.worker,
+                    pid=process.pid,
+                    status=process.exitcode,
+                    runs=seat.board.runs(),
+                    culprit=seat.culprit,
+                    is_ours=self._is_out_of_patience,
+                )
+                self._vigil.note(death)
+                self._plan(seat, death)
 
-    def _plan_replacement(self, seat: _Seat, status: int | None) -> None:
+    def _plan(self, seat: _Seat, death: Death) -> None:
+        """Decide what becomes of a seat whose worker has ended."""
+        seat.worker = new_id()
+        if seat.options.isolated:
+            self._seats.remove(seat)
+            if self._options.drain:
+                # It may have handed back jobs when the others had ended already.
+                self._seats.append(self._new_seat(self._options))
+        elif death.status == child.MAKES_ROOM or death.is_of_a_job:
+            # At once, for a job cannot do that more often than it has attempts.
+            seat.start_at = 0.0
+            if death.status != child.MAKES_ROOM and seat.culprit is None:
+                logger.error("%s; another one starts", death.cause)
+        elif seat.options.drain:
+            # Whoever waits for the end is to see a failure of ours, not another try.
+            self._seats.remove(seat)
+            self.exit_code = self.exit_code or int(death.status != 0)
+        elif not self._stopping:
+            self._plan_replacement(seat, death.cause)
+
+    def _plan_replacement(self, seat: _Seat, cause: str) -> None:
         lived = time.monotonic() - seat.started_at
         seat.pause = FIRST_PAUSE if lived > SOON else seat.pause
-        logger.error(
-            "A worker process ended with exit code %s; another one starts in %.1f s",
-            status,
-            seat.pause,
-        )
+        logger.error("%s; another one starts in %.1f s", cause, seat.pause)
         seat.start_at = time.monotonic() + seat.pause
         seat.pause = min(seat.pause * 2, LONGEST_PAUSE)
 
-    def _end_children(self) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join()
+    def _cancel_for_stuck(self) -> None:
+        """Look whether jobs are cancelled, for workers whose loop cannot."""
+        now = time.monotonic()
+        stuck = [s for s in self._occupied() if s.board.pulse < now - STUCK]
+        asked = self._vigil.cancel_requests([seat.worker for seat in stuck])
+        deadline = now + get_settings().interrupt_grace.total_seconds()
+        for seat in stuck:
+            seat.board.cancel_all(asked, deadline)
+
+    def _kill_overdue(self) -> None:
+        """End processes with a job that was interrupted and goes on past its grace."""
+        for seat in self._occupied():
+            now = time.monotonic()
+            overdue = {run for run in seat.board.runs() if run.deadline <= now}
+            # Twice, for the board may have been read while it was written.
+            overdue &= set(seat.board.runs())
+            if overdue and seat.culprit is None:
+                seat.culprit = overdue.pop()
+                logger.error(
+                    "The job %s goes on though it was interrupted (%s); its process is "
+                    "killed",
+                    seat.culprit.job_id,
+                    seat.culprit.reason.message,
+                    extra={"job_id": str(seat.culprit.job_id)},
+                )
+                seat.process.kill()
+
+    def _kill_hung(self) -> None:
+        """End workers that do nothing any more, whatever a job has done to them."""
+        for seat in self._occupied():
+            silence = time.monotonic() - seat.board.pulse
+            if silence > HUNG and not seat.board.runs():
+                logger.error(
+                    "A worker has not moved for %.0f s, and runs no job; its process "
+                    "is killed",
+                    silence,
+                )
+                seat.process.kill()
+
+    def _tell_workers_to_stop(self) -> None:
+        for seat in self._occupied():
+            with suppress(BrokenPipeError):  # it has just ended by itself
+                seat.orders.send_bytes(b"stop")
+
+    def _end_workers(self) -> None:
+        self._tell_workers_to_stop()
+        grace = get_settings().shutdown_grace.total_seconds() + UNWIND_GRACE + LEEWAY
+        deadline = time.monotonic() + grace
+        while self._occupied() and time.monotonic() < deadline:
+            self._watch()
+        self._is_out_of_patience = True
+        self.stop_at_once()
+        for seat in self._occupied():
+            seat.process.join()
+        self._remove_dead()
+        self._vigil.keep([], stopping=True)
 
 
 @contextmanager
@@ -152,20 +295,3 @@ def _no_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _prepare_to_fork() -> None:
-    """Leave nothing open that two processes must not share."""
-    for connection in connections.all(initialized_only=True):
-        connection.close()
-        if hasattr(connection, "close_pool"):
-            connection.close_pool()
-    tune_interpreter()
-
-
-def _shared_out(options: WorkerOptions, processes: int) -> Sequence[WorkerOptions]:
-    if options.max_jobs is None:
-        return [options] * processes
-    each, rest = divmod(options.max_jobs, processes)
-    shares = [each + (n < rest) for n in range(processes)]
-    return [replace(options, max_jobs=share) for share in shares if share]

@@ -10,22 +10,22 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
 
 from django_bgtasks.conf import get_settings
-from django_bgtasks.exceptions import (
-    CancelRequested,
-    TimeLimitExceeded,
-    WorkerStopping,
-)
+from django_bgtasks.exceptions import WorkerStopping
 from django_bgtasks.models import Job
 from django_bgtasks.models import Worker as WorkerRow
-from django_bgtasks.outcomes import Outcome, Released
+from django_bgtasks.models.job import new_id
+from django_bgtasks.outcomes import Outcome, Recorded, Released
 from django_bgtasks.signals import logger, worker_started, worker_stopped
 from django_bgtasks.store import lifecycle, workers
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.worker.chores import Chores
+from django_bgtasks.worker import streams
+from django_bgtasks.worker.board import Board, board_size
+from django_bgtasks.worker.chores import Chores, heartbeat_interval
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.ears import Ears
 from django_bgtasks.worker.execution import Execution
@@ -35,6 +35,7 @@ from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.pace import MEMORY, Pace
 from django_bgtasks.worker.patience import Patience
 from django_bgtasks.worker.settling import Settler, may_pass
+from django_bgtasks.worker.share import Share
 from django_bgtasks.worker.timer import Timer
 
 CANCEL_CHECK_INTERVAL = 1.0
@@ -55,20 +56,38 @@ LONGEST_WAIT = 5.0
 
 
 class Worker:
-    """Claims and runs jobs until it is stopped, has drained or has run its share."""
+    """Claims and runs jobs until it is stopped, has drained or has run its share.
 
-    #: Failures of a worker are exceptions.
-    exit_code = 0
+    Args:
+        options: what it shall do.
+        clock: tells the time of the database; None: asks it.
+        worker_id: the id that it gets; None: a new one.
+        board: where its threads say what they are at, if somebody wants to know.
+    """
 
     _row: WorkerRow
     _executor: Executor
-    _settler: Settler
 
-    def __init__(self, options: WorkerOptions, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        options: WorkerOptions,
+        clock: Clock | None = None,
+        *,
+        worker_id: UUID | None = None,
+        board: Board | None = None,
+    ) -> None:
         self.options = options
         #: Whether this process may still run something of jobs it has handed back.
         self.has_abandoned_jobs = False
+        #: Whether it was silent for so long that its jobs were given to others.
+        self.was_taken_for_dead = False
+        #: Whether it ends so that another one can take its place.
+        self.makes_room = False
+        self._id = worker_id or new_id()
+        self._is_supervised = board is not None
+        self._board = board or Board(bytearray(board_size(options.threads)))
         self._clock = clock or Clock(lambda: get_engine().now())
+        self._settler = Settler(self._id, self._clock)
         self._monotonic = self._clock.monotonic
         self._settings = get_settings()
         self._ears = Ears()
@@ -79,7 +98,7 @@ class Worker:
         # Filled by the executor's threads; both ends of a deque are safe to use.
         self._ended: deque[tuple[Execution, Outcome]] = deque()
         self._ring_below = 0
-        self._claimed = 0
+        self._share = Share(options, self._monotonic)
         self._idle = False
         self._stopping = False
         self._in_trouble = False
@@ -91,7 +110,8 @@ class Worker:
             DatabaseError: at the start, if the tables cannot be used.
         """
         with self._ears:
-            self.start()
+            if not self._start_patiently():
+                return
             try:
                 self._loop(until=self._is_done)
             finally:
@@ -109,6 +129,24 @@ class Worker:
     def stop_at_once(self) -> None:
         """A second request to stop; the process is about to end."""
 
+    def _start_patiently(self) -> bool:
+        """Start, or be told to stop; under a supervisor, as soon as the database lets it.
+
+        Without one, whoever starts the command is to see that it cannot work.
+        """
+        failures = 0
+        while not self._stopping:
+            try:
+                self.start()
+            except (DatabaseError, InterfaceError) as error:
+                if not self._is_supervised:
+                    raise
+                failures += 1
+                self._wait_for_database(error, failures)
+            else:
+                return True
+        return False
+
     def start(self) -> None:
         """Say that this worker is there, and get ready to claim."""
         self._connect()
@@ -120,22 +158,28 @@ class Worker:
             self._monotonic,
         )
         self._row = workers.register(
+            self._id,
             hostname=socket.gethostname(),
             pid=os.getpid(),
             queues=self.options.queues,
             threads=self.options.threads,
             now=self._clock.now(),
         )
-        self._chores = Chores(self._row.pk, self._clock)
-        self._settler = Settler(self._row.pk, self._clock)
-        self._executor = Executor(self.options.threads, self._on_end)
+        self._chores = Chores(self._id, self._clock)
+        left_to_it = lifecycle.running_jobs(self._id) if self.options.isolated else []
+        self._executor = Executor(self.options.threads, self._on_end, self._board)
         worker_started.send_robust(type(self), worker=self._row)
+        self._begin(left_to_it)
 
     def tick(self) -> None:
         """One round: claim, settle, look after the rows."""
         # First, for it needs no database, and holds when there is none.
+        self._board.beat(self._monotonic())
         self._interrupt_overdue()
         self._collect()
+        # Before anything that relies on being alive.
+        if not self._chores.beat():
+            self._leave_jobs_to_others()
         self._heed_calls()
         self._withdraw_what_waits_too_long()
         if not self._lanes:
@@ -166,7 +210,8 @@ class Worker:
     def shut_down(self) -> None:
         """End within the shutdown grace; hand back what still runs then."""
         self._stopping = True
-        self._loop_for(self._settings.shutdown_grace.total_seconds())
+        if not self.was_taken_for_dead:
+            self._loop_for(self._settings.shutdown_grace.total_seconds())
         for execution in self._running:
             execution.interrupt(WorkerStopping)
             # Its body is cancelled, but nothing stops the threads that it has used.
@@ -189,10 +234,11 @@ class Worker:
         try:
             get_engine().wait_briefly_for_locks()
             self._settler.settle()
-            workers.deregister(self._row.pk)
+            workers.deregister(self._id)
         except (DatabaseError, InterfaceError):
             logger.exception(
-                "The worker ends without the database: %s jobs stay RUNNING",
+                "The worker ends without the database: %s outcomes are not recorded, "
+                "and those jobs will run again",
                 len(self._settler),
             )
 
@@ -231,19 +277,26 @@ class Worker:
         engine = get_engine()
         if engine.is_conflict(error) and failures == 1:
             return
-        if not may_pass(error):
-            raise error
-        if not self._in_trouble:
-            self._in_trouble = True
-            logger.error("The database is in trouble; trying on: %s", error)
-        engine.connection.close()
-        self._ears.wait(min(0.1 * 2 ** min(failures, 10), LONGEST_BACKOFF))
+        self._wait_for_database(error, failures)
+        self._chores.trust_nobody_is_lost()
         try:
             self._connect()
             self._release_strays()
         except (DatabaseError, InterfaceError):
             # The next tick will fail and say so.
             engine.connection.close()
+
+    def _wait_for_database(self, error: Exception, failures: int) -> None:
+        if not may_pass(error):
+            raise error
+        if not self._in_trouble:
+            self._in_trouble = True
+            logger.error("The database is in trouble; trying on: %s", error)
+        get_engine().connection.close()
+        streams.plug_gaps()
+        # Soon enough to be heard of before others may think that this one is lost.
+        longest = min(LONGEST_BACKOFF, heartbeat_interval() / 2)
+        self._ears.wait(min(0.1 * 2 ** min(failures, 10), longest))
 
     def _connect(self) -> None:
         engine = get_engine()
@@ -254,7 +307,7 @@ class Worker:
         """Hand back what a claim has brought whose answer was lost on its way."""
         known = {execution.job.pk for execution in self._running}
         known.update(self._settler.job_ids)
-        for job in lifecycle.running_jobs(self._row.pk):
+        for job in lifecycle.running_jobs(self._id):
             if job.pk not in known:
                 self._settler.add(job, Released())
 
@@ -263,7 +316,25 @@ class Worker:
             return True
         if self._running or self._settler:
             return False
-        return self._has_run_its_share() or (self.options.drain and self._idle)
+        if self._share.is_done:
+            self.makes_room = True
+            return True
+        return self.options.isolated or (self.options.drain and self._idle)
+
+    def _leave_jobs_to_others(self) -> None:
+        """Stop what runs here: others have been given it."""
+        if self.was_taken_for_dead:
+            return
+        logger.error(
+            "Worker %s was silent for so long that its jobs were given to others; it "
+            "ends",
+            self._row,
+            extra={"worker_id": str(self._id)},
+        )
+        self._stopping = self.was_taken_for_dead = self.makes_room = True
+        self._running.difference_update(self._executor.withdraw())
+        for execution in self._running:
+            execution.interrupt(WorkerStopping)
 
     def _on_end(self, execution: Execution, outcome: Outcome) -> None:
         self._ended.append((execution, outcome))
@@ -287,7 +358,8 @@ class Worker:
             execution, outcome = self._ended.popleft()
             if execution in self._running:
                 self._running.remove(execution)
-                self._settler.add(execution.job, outcome)
+                if not isinstance(outcome, Recorded):
+                    self._settler.add(execution.job, outcome)
                 jobs += 1
                 seconds += execution.duration
         if jobs:
@@ -314,21 +386,24 @@ class Worker:
         return min(pauses)
 
     def _look_after_rows(self) -> None:
-        if self._running and self._cancel_check.is_due():
+        if self._cancel_check.is_due():
             self._interrupt_cancelled()
+            streams.plug_gaps()
+        self._share.look_at_memory()
         self._chores.do_what_is_due(stopping=self._stopping)
 
     def _interrupt_cancelled(self) -> None:
-        requested = set(lifecycle.cancel_requests(self._row.pk))
+        if not self._running:
+            return
+        requested = set(lifecycle.cancel_requests([self._id]))
         for execution in self._running:
             if execution.job.pk in requested:
-                execution.interrupt(CancelRequested)
+                execution.cancel()
 
     def _interrupt_overdue(self) -> None:
         now = self._monotonic()
         for execution in self._running:
-            if execution.is_overdue(now):
-                execution.interrupt(TimeLimitExceeded)
+            execution.interrupt_if_overdue(now)
 
     def _withdraw_what_waits_too_long(self) -> None:
         """Leave to others what was claimed ahead and then met long jobs."""
@@ -336,12 +411,14 @@ class Worker:
         if first is None:
             return
         waited = self._monotonic() - first.claimed_at
+        if self.options.isolated and not self._stopping:
+            return
         if waited >= LONGEST_WAIT or self._stopping:
             self._pace.note(MEMORY, MEMORY * waited)
             for execution in self._executor.withdraw():
                 self._running.remove(execution)
                 self._settler.add(execution.job, Released())
-                self._claimed -= 1
+                self._share.take(-1)
 
     def _fill(self) -> None:
         """Claim what there is room for."""
@@ -372,7 +449,7 @@ class Worker:
 
     def _begin(self, jobs: list[Job]) -> None:
         executions = [Execution(job, self._clock) for job in jobs]
-        self._claimed += len(jobs)
+        self._share.take(len(jobs))
         # Known to be ours before the first of them can end.
         self._running.update(executions)
         self._executor.submit(executions)
@@ -383,13 +460,8 @@ class Worker:
     def _room(self) -> int:
         """How many jobs to claim now: none as long as enough are waiting here."""
         ahead = self._pace.prefetch
-        if self._stopping or (ahead and self._executor.backlog > ahead // 2):
+        if self._stopping or self.options.isolated:
             return 0
-        room = self.options.threads + ahead - len(self._running)
-        if self.options.max_jobs is None:
-            return room
-        return min(room, self.options.max_jobs - self._claimed)
-
-    def _has_run_its_share(self) -> bool:
-        limit = self.options.max_jobs
-        return limit is not None and self._claimed >= limit
+        if ahead and self._executor.backlog > ahead // 2:
+            return 0
+        return self._share.of(self.options.threads + ahead - len(self._running))

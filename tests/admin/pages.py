@@ -10,9 +10,8 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
-from django_bgtasks.models import Attempt, Worker
+from django_bgtasks.models import Attempt
 from django_bgtasks.models.job import new_id
-from django_bgtasks.store.engines import get_engine
 from tests.factories import make_job
 
 MARKUP = """<script>alert("it's on")</script>"""
@@ -73,20 +72,6 @@ def failed_attempt(job, number=1, **columns):
             "traceback": f"Traceback (most recent call last):\n  line {number}\n",
             **columns,
         },
-    )
-
-
-def living_worker(**columns):
-    now = get_engine().now()
-    return Worker.objects.create(
-        **{
-            "hostname": "box",
-            "pid": 7,
-            "threads": 4,
-            "started_at": now,
-            "heartbeat_at": now,
-            **columns,
-        }
     )
 
 

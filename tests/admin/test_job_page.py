@@ -5,18 +5,18 @@ from django.utils import timezone
 
 from django_bgtasks.admin import display, job
 from django_bgtasks.models import Attempt, Job
+from django_bgtasks.redaction import MASK
 from tests.admin.pages import (
     MARKUP,
     changelist,
     failed_attempt,
     field,
     job_that_is,
-    living_worker,
     page,
     text_of,
     utc,
 )
-from tests.factories import make_job
+from tests.factories import living_worker, make_job
 
 pytestmark = pytest.mark.django_db
 
@@ -103,9 +103,18 @@ def test_a_worker_is_named_while_it_lives(admin_client):
 
 
 def test_that_it_was_asked_to_stop(admin_client):
-    row = job_that_is("RUNNING", cancel_requested=True)
+    row = job_that_is(
+        "RUNNING", cancel_requested_at=utc(2026, 1, 1, 12), cancel_requested_by="<ada>"
+    )
     response = admin_client.get(page(row))
-    assert field(response, "status_now") == "Running asked to stop"
+    shown = field(response, "status_now")
+    assert shown == "Running asked to stop 2026-01-01 13:00:00 by <ada>"
+
+
+def test_who_cancelled_it_is_kept(admin_client):
+    row = job_that_is("CANCELLED", cancel_requested_at=utc(2026, 1, 1, 12))
+    response = admin_client.get(page(row))
+    assert field(response, "status_now") == "Cancelled 2026-01-01 13:00:00"
 
 
 def test_a_task_that_is_gone_is_said_to_be(admin_client):
@@ -166,7 +175,6 @@ def test_the_attempts_of_a_stubborn_job_are_cut(admin_client, monkeypatch):
 def test_what_a_job_says_is_text(admin_client):
     row = job_that_is(
         "SUCCESSFUL",
-        task=MARKUP,
         queue=MARKUP,
         backend=MARKUP,
         args=[MARKUP],
@@ -179,9 +187,66 @@ def test_what_a_job_says_is_text(admin_client):
         html = admin_client.get(page(row, view)).content.decode()
         assert "<script>alert" not in html
     text = text_of(admin_client.get(page(row)))
-    # Title, breadcrumbs, task, queue, backend, progress, error, exception, traceback.
-    assert text.count(MARKUP) >= 10
+    # Queue, backend, progress (thrice), error, exception, traceback.
+    assert text.count(MARKUP) == 8
     assert text.count(MARKUP.replace('"', '\\"')) == 5
+
+
+def test_the_name_of_a_task_is_text(admin_client):
+    row = job_that_is("FAILED", task=MARKUP, args=[MARKUP], kwargs={MARKUP: MARKUP})
+    for url in (changelist(), page(row), page(row, "delete"), page(row, "history")):
+        response = admin_client.get(url)
+        assert "<script>alert" not in response.content.decode()
+        assert MARKUP in text_of(response)
+
+
+# -- what is not to be seen
+
+
+def test_sensitive_arguments_are_not_shown(admin_client):
+    row = job_that_is(
+        "READY",
+        task="tests.sample.tasks.pay",
+        args=["ada", "hunter2"],
+        kwargs={"how": "message", "card": {"number": 4111111111111111}},
+    )
+    response = admin_client.get(page(row))
+    assert field(response, "arguments") == f'[ "ada", "{MASK}" ]'
+    assert field(response, "keyword_arguments") == (
+        f'{{ "how": "message", "card": "{MASK}" }}'
+    )
+    html = response.content.decode()
+    assert "hunter2" not in html
+    assert "4111" not in html
+    row.refresh_from_db()
+    assert row.args == ["ada", "hunter2"]
+
+
+def test_what_a_task_made_of_them_is_not_shown(admin_client):
+    row = job_that_is(
+        "SUCCESSFUL",
+        task="tests.sample.tasks.pay_step_by_step",
+        args=['it\'s "mine"'],
+        result={"paid": 'it\'s "mine"'},
+        progress={"done": 1, "total": None, "message": 'with it\'s "mine"'},
+    )
+    response = admin_client.get(page(row))
+    assert field(response, "return_value") == f'{{ "paid": "{MASK}" }}'
+    assert field(response, "progress_so_far") == f"1 with {MASK}"
+
+
+def test_nobody_knows_what_was_sensitive_in_a_task_that_is_gone(admin_client):
+    row = job_that_is(
+        "SUCCESSFUL",
+        task="gone.with.the.last.release",
+        args=["hunter2"],
+        kwargs={"card": {"number": 1}},
+        result="hunter2",
+    )
+    response = admin_client.get(page(row))
+    assert field(response, "arguments") == f'[ "{MASK}" ]'
+    assert field(response, "keyword_arguments") == f'{{ "card": "{MASK}" }}'
+    assert field(response, "return_value") == f'"{MASK}"'
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 20])
@@ -222,10 +287,10 @@ def test_a_job_that_is_not_there(admin_client, key):
         ("SCHEDULED", {}, {"cancel"}),
         ("READY", {}, {"cancel"}),
         ("RUNNING", {}, {"cancel"}),
-        ("RUNNING", {"cancel_requested": True}, set()),
+        ("RUNNING", {"cancel_requested_at": timezone.now()}, set()),
         ("SUCCESSFUL", {}, set()),
         ("FAILED", {}, {"retry"}),
-        ("CANCELLED", {"cancel_requested": True}, {"retry"}),
+        ("CANCELLED", {"cancel_requested_at": timezone.now()}, {"retry"}),
     ],
 )
 def test_the_buttons_that_apply_are_there(admin_client, status, columns, buttons):

@@ -10,11 +10,11 @@ from tests.admin.pages import (
     cells,
     changelist,
     delete,
-    living_worker,
     page,
     text_of,
     utc,
 )
+from tests.factories import living_worker
 
 pytestmark = pytest.mark.django_db
 

@@ -21,6 +21,7 @@ DEFINITIONS = (
     "limits",
     "outcomes",
     "periodic",
+    "redaction",
     "retries",
     "tasks",
     "workflows",

@@ -1,5 +1,6 @@
 """Real worker processes on the test's own database."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Process:
     """A ``manage.py`` command in a process of its own, its output read as it comes."""
 
-    def __init__(self, *arguments, **environment):
+    def __init__(self, *arguments, settings=None, **environment):
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "django", *arguments],
             cwd=ROOT,
@@ -25,6 +26,7 @@ class Process:
                 "PYTHONPATH": str(ROOT),
                 "PYTHONUNBUFFERED": "1",
                 "BGTASKS_DB_NAME": str(connection.settings_dict["NAME"]),
+                "BGTASKS_TEST_SETTINGS": json.dumps(settings or {}),
                 **environment,
             },
             stdout=subprocess.PIPE,
@@ -82,8 +84,8 @@ def start():
     """Start commands as processes; what is left of them is killed."""
     processes = []
 
-    def start(*arguments, **environment):
-        process = Process(*arguments, **environment)
+    def start(*arguments, settings=None, **environment):
+        process = Process(*arguments, settings=settings, **environment)
         processes.append(process)
         return process
 

@@ -1,5 +1,6 @@
 """A real PgBouncer in transaction mode between the worker and PostgreSQL."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,11 +8,13 @@ import socket
 import subprocess
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 
 from django_bgtasks.models import Job
 from tests.end_to_end.test_processes import eventually
 from tests.sample import tasks as sample
+from tests.sample import vandals
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,3 +98,27 @@ def test_a_worker_behind_it_polls(start, pgbouncer, tmp_path):
     worker.signal(signal.SIGTERM)
     assert worker.end() == 0
     assert log.read_text().split() == ["0", "1", "2"]
+
+
+def test_tasks_behind_it_have_clean_connections(start, pgbouncer):
+    """Whoever gets a server connection next must not be in another job's transaction."""
+    sample.leave_a_transaction_open("lost")
+    vandals.mistreat_connection("begin_by_hand", "lost, too")
+    vandals.mistreat_connection("kill", None)
+    for n in range(20):
+        sample.write_a_user(f"kept {n}")
+        vandals.awrite(f"kept async {n}")
+    worker = start(
+        "run_tasks",
+        "--drain",
+        settings={"IMPORTS": [vandals.__name__]},
+        POSTGRES_HOST="127.0.0.1",
+        POSTGRES_PORT=str(pgbouncer),
+        BGTASKS_TEST_DATABASES=json.dumps(
+            {"default": {"CONN_MAX_AGE": None, "DISABLE_SERVER_SIDE_CURSORS": True}}
+        ),
+    )
+    assert worker.end() == 0
+    assert Job.objects.exclude(status="SUCCESSFUL").count() == 1, worker.output
+    assert User.objects.count() == 40
+    assert not User.objects.filter(username__startswith="lost").exists()

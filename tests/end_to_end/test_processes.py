@@ -84,7 +84,7 @@ def test_a_second_signal_ends_at_once(start, tmp_path):
 def test_what_outlasts_the_grace_is_handed_back(start, tmp_path):
     log = tmp_path / "log"
     sample.wait_for_file(str(tmp_path / "never"), str(log))
-    worker = start("run_tasks", "--no-reload", BGTASKS_TEST_SHUTDOWN_GRACE="0.1")
+    worker = start("run_tasks", "--no-reload", settings={"SHUTDOWN_GRACE": 0.1})
     eventually(log.exists)
     worker.signal(signal.SIGTERM)
     assert worker.end() == 0
@@ -94,7 +94,7 @@ def test_what_outlasts_the_grace_is_handed_back(start, tmp_path):
 
 def test_what_ignores_even_that_does_not_keep_the_process(start):
     sample.await_a_thread()
-    worker = start("run_tasks", "--no-reload", BGTASKS_TEST_SHUTDOWN_GRACE="0.1")
+    worker = start("run_tasks", "--no-reload", settings={"SHUTDOWN_GRACE": 0.1})
     eventually(Job.objects.running().exists)
     worker.wait_for("in its thread")
     worker.signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_a_killed_worker_corrupts_nothing(start, tmp_path):
     for n in range(20):
         sample.leave_a_line(str(log), str(n))
     sample.wait_for_file.using(priority=1).enqueue(str(tmp_path / "never"), str(log))
-    victim = start("run_tasks", "--threads=1", "--no-reload")
+    victim = start("run_tasks", "--processes=0", "--threads=1", "--no-reload")
     eventually(log.exists)
     victim.signal(signal.SIGKILL)
     victim.end()
@@ -120,16 +120,20 @@ def test_a_killed_worker_corrupts_nothing(start, tmp_path):
 
 
 def test_two_workers_run_five_thousand_jobs_once_each(start, tmp_path):
-    total, log = 5000, tmp_path / "log"
+    total, log, gate = 5000, tmp_path / "log", tmp_path / "gate"
+    # More than one worker takes, so that neither is done before the other began.
+    held = [str(gate), str(tmp_path / "held")]
+    make_jobs(200, lambda n: held, task=sample.wait_for_file.path, priority=1)
     make_jobs(total, lambda n: [str(log), str(n)], task=sample.leave_a_line.path)
     options = ["--drain", "--threads=24", "--verbosity=0"]
     workers = [start("run_tasks", *options) for _ in range(2)]
+    takers = Job.objects.exclude(last_worker=None).values("last_worker").distinct()
+    eventually(lambda: takers.count() == 2)
+    gate.touch()
     assert [worker.end() for worker in workers] == [0, 0]
     assert sorted(map(int, log.read_text().split())) == list(range(total))
     rows = Job.objects.values_list("status", "attempt", "run_token")
     assert set(rows) == {("SUCCESSFUL", 1, 1)}
-    shares = Counter(Job.objects.values_list("last_worker", flat=True))
-    assert len(shares) == 2, "both took part"
 
 
 def test_a_running_job_is_cancelled_from_another_process(start, tmp_path):

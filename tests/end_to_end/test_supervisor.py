@@ -1,18 +1,23 @@
 """``run_tasks --processes``: several workers under one command."""
 
+import multiprocessing
 import os
 import signal
-from collections import Counter
+import time
+import uuid
 
 import pytest
 from django.db import connection
 
 from django_bgtasks.models import Job, Worker
+from django_bgtasks.worker.options import WorkerOptions
+from django_bgtasks.worker.supervisor import Supervisor
+from tests.end_to_end.conftest import ROOT
 from tests.end_to_end.test_processes import eventually
 from tests.factories import make_jobs
 from tests.sample import tasks as sample
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TWO = ("run_tasks", "--processes=2", "--no-reload")
 
@@ -80,8 +85,8 @@ def test_a_worker_that_dies_is_replaced(start, tmp_path):
     eventually(lambda: len(pids()) == 2)
     victim = min(pids())
     os.kill(victim, signal.SIGKILL)
-    supervisor.wait_for("A worker process ended with exit code -9")
-    eventually(lambda: len(pids()) == 3)  # the dead one's row is still there
+    supervisor.wait_for(f":{victim} was killed by SIGKILL; another one starts in")
+    eventually(lambda: len(pids() - {victim}) == 2)
     log = tmp_path / "log"
     sample.leave_a_line(str(log), "ran")
     eventually(log.exists)
@@ -99,18 +104,46 @@ def test_without_their_parent_they_stop(start):
     assert not Worker.objects.exists()
 
 
-def test_max_jobs_is_shared_out(start, tmp_path):
+@pytest.mark.parametrize("limit", ["--max-jobs=7", "--max-memory=1"])
+def test_a_worker_makes_room_for_another(start, tmp_path, limit):
     log = tmp_path / "log"
     make_jobs(20, lambda n: [str(log), str(n)], task=sample.leave_a_line.path)
-    assert start(*TWO, "--max-jobs=7").end() == 0
-    statuses = Counter(Job.objects.values_list("status", flat=True))
-    assert statuses == {"SUCCESSFUL": 7, "READY": 13}
+    supervisor = start("run_tasks", limit)
+    supervisor.wait_for("started", times=3)
+    if limit == "--max-jobs=7":
+        eventually(lambda: Job.objects.finished().count() == 20)
+        assert sorted(map(int, log.read_text().split())) == list(range(20))
+        assert Job.objects.successful().filter(attempt=1).count() == 20
+    supervisor.signal(signal.SIGTERM)
+    assert supervisor.end() == 0
+
+
+BROKEN_IN_CHILDREN = """
+import multiprocessing
+from django.apps import AppConfig
+from django.db.backends.signals import connection_created
+
+def refuse(**kwargs):
+    if multiprocessing.parent_process():
+        raise RuntimeError("not in a child")
+
+class BrokenInChildren(AppConfig):
+    name = "app"
+
+    def ready(self):
+        connection_created.connect(refuse, weak=False)
+"""
 
 
 @pytest.mark.once
-def test_a_drain_that_cannot_work_fails(start):
-    options = {"BGTASKS_DB_NAME": os.devnull + "/nothing"}
-    assert start(*TWO, "--drain", **options).end() == 1
+def test_a_drain_whose_workers_cannot_work_fails(start, tmp_path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "apps.py").write_text(BROKEN_IN_CHILDREN)
+    supervisor = start(
+        *TWO, "--drain", BGTASKS_TEST_APP="app", PYTHONPATH=f"{ROOT}:{tmp_path}"
+    )
+    assert supervisor.end() == 1
+    assert "not in a child" in supervisor.output
 
 
 @pytest.mark.once
@@ -133,7 +166,49 @@ def test_the_database_is_not_shared(start, tmp_path, only):
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid()"
         )
-        # One for each loop, none for the parent.
+        # One for each loop; the parent's is open only while it is needed.
         assert cursor.fetchone() == (2,)
     supervisor.signal(signal.SIGTERM)
     assert supervisor.end() == 0
+
+
+@pytest.mark.once
+def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch, caplog):
+    """As when the machine has no process or memory to spare."""
+    supervisor = Supervisor(WorkerOptions(threads=1), 1)
+    refused = []
+
+    def refuse(seat):
+        refused.append(seat)
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(supervisor, "_start", refuse)
+    supervisor._start_missing()
+    supervisor._start_missing()
+    supervisor._bell.close()
+    assert len(refused) == 1, "not at once"
+    assert "No worker can be started: Resource temporarily" in caplog.text
+
+
+@pytest.mark.once
+def test_a_worker_that_hangs_is_killed(caplog):
+    supervisor = Supervisor(WorkerOptions(threads=1), 1)
+    (seat,) = supervisor._seats
+    spawn = multiprocessing.get_context("spawn")
+    seat.process = spawn.Process(target=signal.pause)
+    seat.process.start()
+    try:
+        seat.board.beat(time.monotonic() - 301)
+        seat.board.begin(0, uuid.uuid4())
+        supervisor._kill_hung()
+        assert not caplog.records, "a job may hold the GIL as long as it likes"
+        seat.board.clear(0)
+        supervisor._kill_hung()
+        seat.process.join(10)
+        assert seat.process.exitcode == -signal.SIGKILL
+        assert "has not moved for 301 s" in caplog.text
+    finally:
+        seat.process.kill()
+        seat.process.join()
+        seat.process.close()
+        supervisor._bell.close()

@@ -2,7 +2,7 @@ import logging
 from unittest.mock import Mock
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 from django.test import override_settings
 
 from django_bgtasks.management.commands import run_tasks
@@ -14,13 +14,14 @@ from tests.sample import tasks as sample
 @pytest.fixture
 def started(monkeypatch):
     """The options a worker would be started with."""
-    run_worker = Mock()
-    monkeypatch.setattr(run_tasks, "run_worker", run_worker)
+    run_workers = Mock()
+    monkeypatch.setattr(run_tasks, "run_workers", run_workers)
 
     def options():
-        (given,), keywords = run_worker.call_args
+        (given,), keywords = run_workers.call_args
         return given, keywords["reload"]
 
+    options.processes = lambda: run_workers.call_args.kwargs["processes"]
     return options
 
 
@@ -43,6 +44,32 @@ def test_options_are_handed_on(started):
         assert started()[0].queues == ("a", "b")
     call_command("run_tasks", "--max-jobs=5", "--reload")
     assert started() == (WorkerOptions(threads=4, max_jobs=5), True)
+    call_command("run_tasks", "--max-memory=300")
+    assert started()[0].max_memory == 300 * 1024 * 1024
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("arguments", "processes"),
+    [
+        ([], 1),
+        (["--processes=0"], 0),
+        (["--processes=3", "--reload"], 3),
+        (["--reload"], 0),
+    ],
+)
+def test_the_command_line_is_supervised(started, arguments, processes):
+    ManagementUtility(["manage.py", "run_tasks", *arguments]).execute()
+    assert started.processes() == processes
+
+
+@pytest.mark.once
+@override_settings(BGTASKS={"PROCESSES": 3})
+def test_called_from_python_it_runs_here(started):
+    call_command("run_tasks")
+    assert started.processes() == 0
+    call_command("run_tasks", processes=2)
+    assert started.processes() == 2
 
 
 @pytest.mark.once
@@ -53,6 +80,7 @@ def test_options_are_handed_on(started):
         (["--no-reload"], False),
         (["--drain"], False),
         (["--max-jobs=1"], False),
+        (["--max-memory=100"], False),
     ],
 )
 @override_settings(DEBUG=True)
@@ -63,7 +91,8 @@ def test_with_debug_it_reloads_unless_it_ends_by_itself(started, arguments, relo
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    "argument", ["--threads=0", "--threads=x", "--max-jobs=-1", "--queues=,"]
+    "argument",
+    ["--threads=0", "--threads=x", "--max-jobs=-1", "--queues=,", "--processes=x"],
 )
 def test_nonsense_is_refused(started, argument):
     with pytest.raises(CommandError):

@@ -1,4 +1,5 @@
 import pytest
+from asgiref.sync import async_to_sync
 from django.core import checks
 from django.core.management import call_command
 from django.db import connection
@@ -86,3 +87,12 @@ def test_the_claim_is_answered_from_its_index(only):
     assert "bgtasks_job_claim" in plan
     assert "Sort" not in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_cancel_and_retry_of_a_queryset():
+    job = make_job()
+    assert Job.objects.filter(pk=job.pk).cancel(by="ada") == (1, 0)
+    job.refresh_from_db()
+    assert (job.status, job.cancel_requested_by) == ("CANCELLED", "ada")
+    assert async_to_sync(Job.objects.cancelled().aretry)() == 1
+    assert async_to_sync(Job.objects.ready().acancel)() == (1, 0)

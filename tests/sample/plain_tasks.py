@@ -1,6 +1,7 @@
 """Tasks of Django's own framework, as a third-party app would declare them."""
 
 import django
+from django.views.decorators.debug import sensitive_variables
 
 if django.VERSION >= (6, 0):
     from django.tasks import task
@@ -23,3 +24,9 @@ def declare(**options):
 @task
 def plain(n):
     return n * 2
+
+
+@task
+@sensitive_variables("password")
+def change_password(user, password):
+    raise ValueError(f"{user} has no {password}")

@@ -1,14 +1,22 @@
 """Tasks for the tests. What they did is in ``calls``; ``gate`` lets them wait."""
 
 import asyncio
+import ctypes
+import os
+import signal
 import threading
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from urllib.parse import urlencode
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
+from django.views.decorators.debug import sensitive_variables
 
 from django_bgtasks import Cancel, Retry, Snooze, background
+from django_bgtasks.outcomes import TRACEBACK_LIMIT
 
 calls = []
 gate = threading.Event()
@@ -242,3 +250,167 @@ async def await_a_thread():
         gate.wait(30)
 
     await asyncio.to_thread(block)
+
+
+@background(max_attempts=2, backoff=0)
+def end_the_process(how):
+    """What takes the whole process along: a crash, or the kernel's OOM killer."""
+    endings = {
+        "exit": lambda: os._exit(3),
+        "crash": lambda: ctypes.string_at(0),
+        "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    }
+    endings[how]()
+
+
+@background(max_attempts=2, backoff=0)
+def end_the_process_later(path):
+    """The same, but only when ``path`` exists."""
+    pause = threading.Event()
+    while not Path(path).exists():
+        pause.wait(0.01)
+    os._exit(3)
+
+
+@background(on_lost="fail")
+def run_once_at_most(path):
+    leave_a_line.call(path, "running")
+    os._exit(3)
+
+
+@background
+def hold_the_gil(path, seconds):
+    """Nothing else can run in the process meanwhile."""
+    leave_a_line.call(path, "running")
+    ctypes.PyDLL(None).sleep(seconds)
+
+
+@background
+def sleep(path, seconds):
+    """An exception reaches the thread only when it has slept enough."""
+    leave_a_line.call(path, "running")
+    time.sleep(seconds)  # noqa: TID251 (it is what the test is about)
+
+
+@background(timeout=5)
+def wait_in_the_database(in_transaction):
+    guard = transaction.atomic() if in_transaction else nullcontext()
+    try:
+        with guard, connection.cursor() as cursor:
+            started.set()
+            cursor.execute(LONG_QUERIES[connection.vendor])
+            # Where to be cancelled is no error (MySQL's SLEEP).
+            while not gate.wait(0.005):
+                pass
+    finally:
+        calls.append("unwound")
+
+
+LONG_QUERIES = {
+    "postgresql": "SELECT pg_sleep(60)",
+    "mysql": "SELECT SLEEP(60)",
+    "sqlite": """
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+        SELECT count(*) FROM n WHERE i < 0
+    """,
+}
+
+
+@background(takes_context=True)
+def stop_when_cancelled(context, heeds=True):
+    started.set()
+    while not (context.cancelled and heeds):
+        gate.wait(0.005)
+    return "stopped by itself"
+
+
+@background(atomic=True, takes_context=True)
+def write_a_user_until_cancelled(context, name):
+    get_user_model().objects.create(username=name)
+    while not context.cancelled:
+        started.set()
+        gate.wait(0.005)
+
+
+@background(atomic=True, backoff=0)
+def write_a_user_once(name, then="return"):
+    get_user_model().objects.create(username=name)
+    started.set()
+    if then == "wait":
+        gate.wait(30)
+    if then == "fail":
+        raise ValueError(then)
+    if then == "fail after the commit":
+        transaction.on_commit(lambda: 1 / 0)
+    return name
+
+
+@background(sensitive=("password", "card"), max_attempts=2, backoff=0)
+def pay(user, password, *, how, card=None):
+    """Fails in the ways in which errors come to hold what they should not."""
+    endings = {
+        "message": lambda: f"{user} has no {password}",
+        "repr": lambda: f"{user} has no {[password, card]!r}",
+        "url": lambda: f"no answer from https://bank/?{urlencode({'key': password})}",
+        "taken apart": lambda: f"{user} has no {card.pop('number')}",
+        "long": lambda: "x" * (TRACEBACK_LIMIT // 2 - 200) + password * 50,
+    }
+    try:
+        int(endings[how]())
+    except ValueError as error:
+        error.add_note(f"tried {password}")
+        raise RuntimeError("not paid") from error
+
+
+@background(sensitive="password", max_attempts=1)
+async def apay(password):
+    raise ExceptionGroup("not paid", [ValueError(f"no\n{password}")])
+
+
+@background(sensitive="password", timeout=5)
+def pay_for_ever(password):
+    started.set()
+    try:
+        while not gate.wait(0.005):
+            pass
+    except BaseException as interruption:
+        interruption.add_note(f"with {password}")
+        raise
+
+
+@background(sensitive="password")
+def pay_unless_cancelled(password):
+    raise Cancel(f"{password} was used up")
+
+
+@background(sensitive="password", takes_context=True)
+def pay_step_by_step(context, password):
+    context.progress(1, 2, f"with {password}")
+    return {"paid with": [password]}
+
+
+def refuse_loudly(exception, task_result):
+    raise LookupError(f"no delay after {exception}")
+
+
+@background(sensitive="password", backoff=refuse_loudly)
+def pay_with_broken_backoff(password):
+    raise ValueError(password)
+
+
+@background(sensitive="password", atomic=True)
+def pay_at_once(password):
+    transaction.on_commit(lambda: int(password))
+
+
+@background
+@sensitive_variables("password", "local")
+def change_password(user, password):
+    local = f"{user} has no {password}"
+    raise ValueError(local)
+
+
+@background
+@sensitive_variables()
+async def achange_password(user, password):
+    raise ValueError(f"{user} has no {password}")

@@ -1,6 +1,7 @@
 """What every engine must do; the suite runs on each database in turn."""
 
 import re
+import select
 import uuid
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -13,7 +14,7 @@ from django.utils import timezone
 from django_bgtasks.models import Job
 from django_bgtasks.store import queues
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.store.engines.base import Engine
+from django_bgtasks.store.engines.base import Engine, Want
 from tests.factories import held, in_thread, make_job, make_jobs, make_running
 from tests.sample import tasks as sample
 
@@ -41,7 +42,7 @@ def test_the_clock_is_about_right(engine):
 def test_a_claim_marks_the_row_and_returns_it(engine):
     now = timezone.now()
     waiting = make_job(args=[1, {"a": None}], kwargs={"b": [2]}, run_after=now)
-    (job,) = engine.claim("default", 5, WORKER, now)
+    (job,) = engine.claim(Want("default", 5), WORKER, now)
     job_row = Job.objects.get()
     for seen in (job, job_row):
         assert (seen.pk, seen.status) == (waiting.pk, "RUNNING")
@@ -54,9 +55,9 @@ def test_a_claim_marks_the_row_and_returns_it(engine):
 
 def test_the_urgent_first_then_the_old(engine):
     rows = [make_job(priority=p) for p in (0, 5, -5, 5, 100, -100)]
-    claimed = [j.pk for j in engine.claim("default", 4, WORKER, timezone.now())]
+    claimed = [j.pk for j in engine.claim(Want("default", 4), WORKER, timezone.now())]
     assert claimed == [rows[i].pk for i in (4, 1, 3, 0)]
-    rest = [j.pk for j in engine.claim("default", 4, WORKER, timezone.now())]
+    rest = [j.pk for j in engine.claim(Want("default", 4), WORKER, timezone.now())]
     assert rest == [rows[i].pk for i in (2, 5)]
 
 
@@ -65,8 +66,8 @@ def test_only_ready_jobs_of_that_queue_are_claimed(engine):
     make_job(status="FAILED", finished_at=timezone.now())
     make_running()
     make_job(queue="other")
-    assert engine.claim("default", 5, WORKER, timezone.now()) == []
-    assert engine.claim("nothing", 5, WORKER, timezone.now()) == []
+    assert engine.claim(Want("default", 5), WORKER, timezone.now()) == []
+    assert engine.claim(Want("nothing", 5), WORKER, timezone.now()) == []
 
 
 def test_ready_queues_are_named_once_and_sorted(engine):
@@ -91,7 +92,7 @@ def test_names_that_the_database_takes_for_one(engine, only):
     only("mysql")
     make_job(queue="Mail")
     (name,) = engine.ready_queues(["mail"])
-    assert len(engine.claim(name, 5, WORKER, timezone.now())) == 1
+    assert len(engine.claim(Want(name, 5), WORKER, timezone.now())) == 1
 
 
 def test_success_is_recorded_for_the_run_that_has_the_job(engine):
@@ -147,9 +148,9 @@ def test_a_row_that_another_transaction_holds_is_passed_over(only, engine):
     locked = make_job(priority=10)
     free = make_job()
     with held(locked):
-        claimed = engine.claim("default", 5, WORKER, timezone.now())
+        claimed = engine.claim(Want("default", 5), WORKER, timezone.now())
         assert [job.pk for job in claimed] == [free.pk]
-    claimed = engine.claim("default", 5, WORKER, timezone.now())
+    claimed = engine.claim(Want("default", 5), WORKER, timezone.now())
     assert [job.pk for job in claimed] == [locked.pk]
 
 
@@ -186,7 +187,7 @@ def test_writing_transactions_take_the_lock_at_once_on_sqlite(only):
 
 def test_a_large_batch(engine):
     make_jobs(1200)
-    jobs = engine.claim("default", 1000, WORKER, timezone.now())
+    jobs = engine.claim(Want("default", 1000), WORKER, timezone.now())
     assert len(jobs) == 1000
     assert [job.pk for job in jobs] == sorted(job.pk for job in jobs)
     assert not engine.finish_successful([(j, 1) for j in jobs], WORKER, timezone.now())
@@ -196,15 +197,15 @@ def test_a_large_batch(engine):
 def test_a_paused_queue_is_not_claimed_from(engine):
     make_job()
     queues.pause("default")
-    assert engine.claim("default", 5, WORKER, timezone.now()) == []
+    assert engine.claim(Want("default", 5), WORKER, timezone.now()) == []
     queues.resume("default")
-    assert len(engine.claim("default", 5, WORKER, timezone.now())) == 1
+    assert len(engine.claim(Want("default", 5), WORKER, timezone.now())) == 1
 
 
 def test_a_claim_may_look_only_behind_a_mark(engine, only):
     only("postgresql", "mysql")  # elsewhere no old snapshot leaves anything behind
     rows = [make_job(priority=p) for p in (5, 0, 5, 5, 9)]
-    claimed = engine.claim("default", 5, WORKER, timezone.now(), (5, rows[0].pk))
+    claimed = engine.claim(Want("default", 5, (5, rows[0].pk)), WORKER, timezone.now())
     assert [job.pk for job in claimed] == [rows[2].pk, rows[3].pk]
 
 
@@ -215,7 +216,7 @@ def test_finishing_and_claiming_at_once(engine):
     lost = make_running()
     waiting = [make_job(priority=p) for p in (0, 5)]
     successes = [*zip(mine, values, strict=True), (lost, 1)]
-    result = engine.finish_and_claim(successes, "default", 5, WORKER, now)
+    result = engine.finish_and_claim(successes, Want("default", 5), WORKER, now)
     assert result[0] == [lost]
     assert [job.pk for job in result[1]] == [waiting[1].pk, waiting[0].pk]
     for job, value in zip(mine, values, strict=True):
@@ -230,8 +231,16 @@ def test_finishing_and_claiming_at_once(engine):
 def test_finishing_and_claiming_with_nothing_to_claim(engine):
     job = make_running(WORKER)
     now = timezone.now()
-    assert engine.finish_and_claim([(job, 1)], "none", 5, WORKER, now) == ([], [])
+    assert engine.finish_and_claim([(job, 1)], Want("none", 5), WORKER, now) == ([], [])
     assert Job.objects.successful().count() == 1
+
+
+def test_claiming_with_nothing_to_finish(engine):
+    waiting = make_job()
+    lost, claimed = engine.finish_and_claim(
+        [], Want("default", 5), WORKER, timezone.now()
+    )
+    assert (lost, [job.pk for job in claimed]) == ([], [waiting.pk])
 
 
 def test_a_success_recorded_before_is_not_lost(engine):
@@ -247,7 +256,7 @@ def test_what_a_claim_returns_is_what_the_row_says(engine):
         args=[{"a": 1.5}], kwargs={"b": []}, timeout=1.5, run_after=timezone.now(),
         unknown_since=timezone.now(), priority=-3, max_attempts=7,
     )  # fmt: skip
-    (job,) = engine.claim("default", 1, WORKER, timezone.now())
+    (job,) = engine.claim(Want("default", 1), WORKER, timezone.now())
     (row,) = Job.objects.values()
     assert {name: getattr(job, name) for name in row} == row
     assert not job._state.adding
@@ -261,6 +270,9 @@ def test_a_listener_hears_what_is_committed(only):
     listener.heard()  # of the tests before
     assert listener.heard() is None
     in_thread(lambda: sample.add(1)).join()
+    if listener.fileno is not None:
+        # The server passes it on when it has answered the one who called.
+        select.select([listener.fileno], [], [], 10)
     heard = listener.heard()
     assert heard == frozenset(["default" if connection.vendor == "postgresql" else ""])
     assert listener.heard() is None
@@ -348,13 +360,13 @@ def test_statistics_of_an_empty_table_lead_no_plan_astray(only):
     try:
         make_jobs(3000)
         make_jobs(3000, status="SUCCESSFUL", finished_at=timezone.now())
-        jobs = engine.claim("default", 500, WORKER, timezone.now())
+        jobs = engine.claim(Want("default", 500), WORKER, timezone.now())
         plans = []
         with explained(plans):
             for _ in range(3):
                 ended = [(job, {"n": 1}) for job in jobs]
                 _, jobs = engine.finish_and_claim(
-                    ended, "default", 500, WORKER, timezone.now()
+                    ended, Want("default", 500), WORKER, timezone.now()
                 )
     finally:
         with connection.cursor() as cursor:

@@ -18,7 +18,8 @@ from django_bgtasks.outcomes import (
     Unknown,
 )
 from django_bgtasks.store import lifecycle
-from django_bgtasks.store.lifecycle import UNKNOWN_TASK_DELAY, Want
+from django_bgtasks.store.engines.base import Want
+from django_bgtasks.store.lifecycle import UNKNOWN_TASK_DELAY
 from tests.factories import make_finished, make_job, make_running
 from tests.sample import tasks as sample
 
@@ -75,14 +76,14 @@ def test_a_lost_run_changes_nothing(outcome, status, attempt, ending, loss):
 
 @pytest.mark.parametrize("outcome", [Failed(ERROR, SOON), Snoozed(SOON), Released()])
 def test_what_somebody_cancelled_does_not_come_back(outcome):
-    job = make_running(WORKER, cancel_requested=True)
+    job = make_running(WORKER, cancel_requested_at=NOW)
     assert lifecycle.finish(WORKER, [(job, outcome)], NOW) == []
     row = Job.objects.get()
     assert (row.status, row.finished_at, row.worker) == ("CANCELLED", NOW, None)
 
 
 def test_a_success_stays_one_though_somebody_cancelled_it():
-    job = make_running(WORKER, cancel_requested=True)
+    job = make_running(WORKER, cancel_requested_at=NOW)
     lifecycle.finish(WORKER, [(job, Succeeded(1))], NOW)
     assert Job.objects.get().status == "SUCCESSFUL"
 
@@ -119,6 +120,19 @@ def test_the_time_since_when_a_task_is_unknown_is_kept_until_it_is_known():
     assert Job.objects.get().unknown_since is None
 
 
+def test_what_is_handed_over_is_another_run():
+    job, other = make_running(WORKER), make_running()
+    successor = uuid.uuid4()
+    taken = lifecycle.hand_over([job.pk, other.pk], WORKER, successor, NOW)
+    (again,) = lifecycle.running_jobs(successor)
+    assert (taken, again.pk) == (1, job.pk)
+    # Neither of them can end the run of the other, whatever it takes itself for.
+    for worker, run in [(WORKER, job), (successor, job), (WORKER, again)]:
+        for outcome in (Succeeded(1), Failed(ERROR, None)):
+            assert lifecycle.finish(worker, [(run, outcome)], NOW) == [run]
+    assert lifecycle.finish(successor, [(again, Succeeded(1))], NOW) == []
+
+
 def test_a_batch_of_all_kinds_in_one_go():
     ended = [(make_running(WORKER), outcome) for outcome, *_ in TRANSITIONS]
     lost = make_running()
@@ -147,15 +161,26 @@ def test_cancel_ends_what_waits_and_asks_what_runs():
     ready, scheduled = make_job(), make_job(status="SCHEDULED", run_after=NOW)
     running = make_running()
     done = make_finished("SUCCESSFUL", NOW)
-    counts = lifecycle.cancel(Job.objects.all(), NOW)
+    counts = lifecycle.cancel(Job.objects.all(), by="ada", now=NOW)
     assert counts == (2, 1)
     for job in (ready, scheduled):
         job.refresh_from_db()
         assert (job.status, job.finished_at) == ("CANCELLED", NOW)
+        assert (job.cancel_requested_at, job.cancel_requested_by) == (NOW, "ada")
     running.refresh_from_db()
-    assert (running.status, running.cancel_requested) == ("RUNNING", True)
+    assert (running.status, running.cancel_requested_at) == ("RUNNING", NOW)
+    assert running.cancel_requested_by == "ada"
     done.refresh_from_db()
-    assert (done.status, done.cancel_requested) == ("SUCCESSFUL", False)
+    assert (done.status, done.cancel_requested_at) == ("SUCCESSFUL", None)
+
+
+def test_who_asked_first_is_kept():
+    running = make_running()
+    lifecycle.cancel(Job.objects.all(), by="ada", now=NOW)
+    again = lifecycle.cancel(Job.objects.all(), by="bob", now=NOW + timedelta(1))
+    running.refresh_from_db()
+    assert again == (0, 1)
+    assert (running.cancel_requested_by, running.cancel_requested_at) == ("ada", NOW)
 
 
 def test_cancel_of_nothing():
@@ -164,14 +189,14 @@ def test_cancel_of_nothing():
 
 def test_retry_gives_one_more_attempt():
     failed = make_finished("FAILED", NOW, max_attempts=1, run_token=4)
-    few = make_finished("CANCELLED", NOW, max_attempts=5, cancel_requested=True)
+    few = make_finished("CANCELLED", NOW, max_attempts=5, cancel_requested_at=NOW)
     others = [make_job(), make_running(), make_finished("SUCCESSFUL", NOW)]
     assert lifecycle.retry(Job.objects.all()) == 2
     failed.refresh_from_db()
     assert (failed.status, failed.finished_at) == ("READY", None)
     assert (failed.attempt, failed.max_attempts, failed.run_token) == (1, 2, 4)
     few.refresh_from_db()
-    assert (few.status, few.max_attempts, few.cancel_requested) == ("READY", 5, False)
+    assert (few.status, few.max_attempts, few.cancel_requested_at) == ("READY", 5, None)
     for job in others:
         status = job.status
         job.refresh_from_db()

@@ -8,8 +8,15 @@ from django_bgtasks.conf import DEFAULT_RETENTION
 from django_bgtasks.models import Attempt, Job, Worker
 from django_bgtasks.outcomes import Error, Failed
 from django_bgtasks.store import lifecycle, maintenance, queues, workers
-from django_bgtasks.store.lifecycle import Want
-from tests.factories import held, make_finished, make_job, make_jobs, make_running
+from django_bgtasks.store.engines.base import Want
+from tests.factories import (
+    held,
+    living_worker,
+    make_finished,
+    make_job,
+    make_jobs,
+    make_running,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -110,15 +117,33 @@ def test_a_big_batch_is_no_trouble():
 
 
 def test_workers_come_beat_and_go():
-    worker = workers.register(hostname="host", pid=1, queues=["a"], threads=2, now=NOW)
-    assert workers.beat(worker.pk, NOW + DAY)
+    worker = workers.register(
+        uuid.uuid4(), hostname="host", pid=1, queues=["a"], threads=2, now=NOW
+    )
+    assert workers.beat([worker.pk], NOW + DAY) == 1
     row = Worker.objects.get()
     assert (row.hostname, row.pid, row.queues, row.threads) == ("host", 1, ["a"], 2)
     assert (row.started_at, row.heartbeat_at) == (NOW, NOW + DAY)
     assert str(row) == "host:1"
     workers.deregister(worker.pk)
-    assert not workers.beat(worker.pk, NOW)
+    assert workers.beat([worker.pk], NOW) == 0
     assert not Worker.objects.exists()
+
+
+def test_a_silent_worker_is_given_to_one_who_asks():
+    silent, alive = (living_worker(heartbeat_at=NOW - n * DAY) for n in (2, 1))
+    assert workers.take_lost(NOW, 2 * DAY) == [silent]
+    assert workers.take_lost(NOW, 2 * DAY) == []
+    again = NOW + 2 * DAY
+    assert set(workers.take_lost(again, 2 * DAY)) == {silent, alive}
+
+
+def test_workers_with_jobs_but_no_row_are_lost():
+    orphan, known = make_running(), living_worker()
+    make_running(known.pk)
+    workers.register_missing(NOW, DAY)
+    workers.register_missing(NOW, DAY)
+    assert [worker.pk for worker in workers.take_lost(NOW, DAY)] == [orphan.worker]
 
 
 def test_pausing_twice_and_resuming_what_was_never_paused():

@@ -25,8 +25,10 @@ def calls(monkeypatch, time):
     insert = engine.insert
 
     def note(self, jobs, call=None):
+        before = len(called)
         insert(self, jobs, call)
-        if call is not None:
+        # PostgreSQL's goes with the INSERT, the others' are calls of their own.
+        if call is not None and len(called) == before:
             called.append(call)
 
     monkeypatch.setattr(engine, "insert", note)

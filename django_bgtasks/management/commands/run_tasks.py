@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_bgtasks.conf import get_settings
+from django_bgtasks.worker import memory
 from django_bgtasks.worker.options import WorkerOptions
-from django_bgtasks.worker.process import run_worker
+from django_bgtasks.worker.process import run_workers
 
 
 class Command(BaseCommand):
@@ -31,9 +32,11 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--processes",
-            type=_positive,
+            type=_count,
             default=None,
-            help="Processes to run them in. Default: BGTASKS['PROCESSES'], or 1.",
+            help="Processes to run them in, watched over by this one; 0: this one "
+            "itself, with nobody to watch over it. Default: BGTASKS['PROCESSES'], or "
+            "1; 0 with --reload and from call_command().",
         )
         parser.add_argument(
             "--drain",
@@ -44,7 +47,16 @@ class Command(BaseCommand):
             "--max-jobs",
             type=_positive,
             default=None,
-            help="End after this many jobs.",
+            help="Replace a worker process after this many jobs; without a supervisor, "
+            "end.",
+        )
+        parser.add_argument(
+            "--max-memory",
+            type=_positive,
+            default=None,
+            metavar="MB",
+            help="Replace a worker process that takes more memory than this, as soon "
+            "as its jobs have ended; without a supervisor, end.",
         )
         parser.add_argument(
             "--reload",
@@ -61,15 +73,24 @@ class Command(BaseCommand):
             threads=options["threads"] or get_settings().threads,
             drain=options["drain"],
             max_jobs=options["max_jobs"],
+            max_memory=_bytes(options["max_memory"]),
         )
         reload = options["reload"]
         if reload is None:
-            reload = settings.DEBUG and not worker_options.ends_by_itself
-        run_worker(
-            worker_options,
-            processes=options["processes"] or get_settings().processes,
-            reload=reload,
-        )
+            ends = options["drain"] or options["max_jobs"] or options["max_memory"]
+            reload = settings.DEBUG and not ends
+        processes = options["processes"]
+        if processes is None:
+            processes = self._default_processes(reload=reload)
+        run_workers(worker_options, processes=processes, reload=reload)
+
+    def _default_processes(self, *, reload: bool) -> int:
+        # Developers want their debugger to work, and who calls this from Python,
+        # as tests do, wants the jobs to be run here.
+        processes = get_settings().processes
+        alone = processes == 1 and reload
+        from_python = not self._called_from_command_line  # type: ignore[attr-defined]  # the stubs lack it
+        return 0 if alone or from_python else processes
 
 
 def _names(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -85,6 +106,20 @@ def _positive(value: str) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"{value!r} is no whole number above 0")
     return int(value)
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"{value!r} is no whole number")
+    return int(value)
+
+
+def _bytes(megabytes: int | None) -> int | None:
+    if megabytes is None:
+        return None
+    if not memory.can_tell():
+        raise CommandError("--max-memory does not work on Windows.")
+    return megabytes << 20
 
 
 def _show_log(verbosity: int) -> None:

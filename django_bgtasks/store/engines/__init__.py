@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_bgtasks.models import Job
 from django_bgtasks.store.engines.base import Engine
@@ -19,8 +20,12 @@ _ENGINES: dict[str, type[Engine]] = {
 
 def get_engine() -> Engine:
     """The engine of the database that holds the jobs, on this thread's connection."""
-    connection = connections[router.db_for_write(Job)]
+    return engine_of(connections[router.db_for_write(Job)])
+
+
+def engine_of(connection: BaseDatabaseWrapper) -> Engine:
+    """The engine for ``connection``, whichever database that is."""
     return _ENGINES.get(connection.vendor, Engine)(connection)
 
 
-__all__ = ["Engine", "get_engine"]
+__all__ = ["Engine", "engine_of", "get_engine"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -24,6 +24,24 @@ Success = tuple[Job, Any]
 #: Priority and id of a job, which say how far along its queue a claim has come.
 Mark = tuple[int, UUID]
 
+
+class Want(NamedTuple):
+    """What to claim.
+
+    Args:
+        queue: its name.
+        limit: how many jobs at the most.
+        after: the last job that this worker claimed from the queue, to look only
+            behind it: jobs of its priority that come after its id. Spares the scan
+            of what was claimed since an old snapshot that is still open, for until
+            it closes, dead index entries lie at the head of the queue.
+    """
+
+    queue: str
+    limit: int
+    after: Mark | None = None
+
+
 #: What the worker needs of a row. The claim knows the rest: it has just written it.
 CLAIMED_COLUMNS = (
     "id", "task", "queue", "priority", "args", "kwargs", "backend", "max_attempts",
@@ -34,7 +52,7 @@ CLAIMED_COLUMNS = (
 INSERTED_COLUMNS = (
     "id", "task", "queue", "priority", "status", "args", "kwargs", "backend",
     "max_attempts", "timeout", "run_after", "enqueued_at", "attempt", "run_token",
-    "cancel_requested",
+    "on_lost",
 )  # fmt: skip
 
 #: For databases whose DISTINCT would read every READY job: hops from name to name along
@@ -74,8 +92,20 @@ class Engine:
         self.connection = connection
         self.alias = connection.alias
 
+    #: Parameters of a worker's connection, unless the project has set them: where a
+    #: host does not answer, it is to fail in seconds, not in a quarter of an hour.
+    impatience: Mapping[str, Any] = {}
+
     def prepare(self) -> None:
-        """Set up a worker's connection, after each time it was opened."""
+        """Open a worker's connection and set it up."""
+        settings = self.connection.settings_dict
+        options = {**self.impatience, **settings["OPTIONS"]}
+        if options.pop("pool", None) and self.connection.connection is not None:
+            # One that is kept for ever has no use for a pool, and takes no place there.
+            self.connection.close()
+        # This connection's own, not what other threads connect with.
+        self.connection.settings_dict = {**settings, "OPTIONS": options}
+        self.connection.ensure_connection()
 
     #: Seconds that a worker pauses between looks while there was work just now.
     quick_pause = 0.02
@@ -113,6 +143,22 @@ class Engine:
         """
         return False
 
+    def query_canceller(self) -> Callable[[], None]:
+        """What other threads may call to let the query fail that this one waits for.
+
+        Good for this connection until it is closed. If there is no query, a call does
+        nothing; but it must have returned before the thread goes on to other work.
+        """
+        return lambda: None
+
+    def is_at_rest(self) -> bool:
+        """Whether the connection is open and in no transaction.
+
+        As far as the driver knows without asking the database: Django does not see
+        what was done past it, such as BEGIN.
+        """
+        return True
+
     def wait_briefly_for_locks(self) -> None:
         """From now on, fail where another transaction holds a lock for seconds."""
 
@@ -128,6 +174,8 @@ class Engine:
         params = [value for job in jobs for value in self.row_of(job)]
         with self.connection.cursor() as cursor:
             cursor.execute(self.insert_sql(len(jobs)), params)
+        if call is not None:
+            self.call(call)
 
     def insert_sql(self, count: int) -> str:
         """The statement that inserts ``count`` rows."""
@@ -155,7 +203,7 @@ class Engine:
             moment(job.enqueued_at),
             job.attempt,
             job.run_token,
-            job.cancel_requested,
+            job.on_lost,
         )
 
     def _key(self, key: UUID) -> str:
@@ -184,23 +232,11 @@ class Engine:
             cursor.execute(f"{sql} ORDER BY name", list(among))
             return [name for (name,) in cursor.fetchall()]
 
-    def claim(
-        self,
-        queue: str,
-        limit: int,
-        worker: UUID,
-        now: datetime,
-        after: Mark | None = None,
-    ) -> list[Job]:
-        """Make up to ``limit`` READY jobs of ``queue`` RUNNING for ``worker``.
+    def claim(self, want: Want, worker: UUID, now: datetime) -> list[Job]:
+        """Make READY jobs RUNNING for ``worker``, as many as are wanted.
 
         Rows that another worker is claiming are passed over, not waited for; nothing
         is claimed from a queue that is paused.
-
-        Args:
-            after: only jobs of this priority that come after this id. Spares the
-                scan of what was claimed since an old snapshot that is still open,
-                for until it closes, dead index entries lie at the head of the queue.
 
         Returns:
             The jobs, highest priority first, then oldest first.
@@ -208,9 +244,9 @@ class Engine:
         skip_locked = self.connection.features.has_select_for_update_skip_locked
         with self.transaction():
             jobs = list(
-                self._claimable(queue, after)
+                self._claimable(want)
                 .order_by("-priority", "id")
-                .select_for_update(skip_locked=skip_locked)[:limit]
+                .select_for_update(skip_locked=skip_locked)[: want.limit]
             )
             # Locked above, written by key: never an upgrade from a shared lock.
             Job.objects.using(self.alias).filter(
@@ -229,12 +265,12 @@ class Engine:
             mark_claimed(job, worker, now)
         return jobs
 
-    def _claimable(self, queue: str, after: Mark | None) -> JobQuerySet:
-        rows = Job.objects.using(self.alias).ready().filter(queue=queue)
-        if after is not None:
-            priority, job_id = after
+    def _claimable(self, want: Want) -> JobQuerySet:
+        rows = Job.objects.using(self.alias).ready().filter(queue=want.queue)
+        if want.after is not None:
+            priority, job_id = want.after
             rows = rows.filter(priority=priority, id__gt=job_id)
-        paused = Queue.objects.filter(name=queue, paused_at__isnull=False)
+        paused = Queue.objects.filter(name=want.queue, paused_at__isnull=False)
         return rows.filter(~Exists(paused))
 
     def finish_successful(
@@ -265,11 +301,9 @@ class Engine:
     def finish_and_claim(
         self,
         successes: Sequence[Success],
-        queue: str,
-        limit: int,
+        want: Want,
         worker: UUID,
         now: datetime,
-        after: Mark | None = None,
     ) -> tuple[list[Job], list[Job]]:
         """``finish_successful`` and ``claim`` in one transaction.
 
@@ -279,7 +313,7 @@ class Engine:
         with self.transaction():
             return (
                 self.finish_successful(successes, worker, now),
-                self.claim(queue, limit, worker, now, after),
+                self.claim(want, worker, now),
             )
 
     def not_recorded(self, jobs: Sequence[Job], worker: UUID) -> list[Job]:

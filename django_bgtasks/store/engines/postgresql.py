@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -17,8 +18,8 @@ from django_bgtasks.store.engines.base import (
     INSERTED_COLUMNS,
     Engine,
     Listener,
-    Mark,
     Success,
+    Want,
     claimed_job,
     mark_claimed,
 )
@@ -68,6 +69,12 @@ _AFTER = "AND priority = %(after_priority)s AND id > %(after_id)s"
 #: From so many rows on, COPY is faster than INSERT.
 _WORTH_COPYING = 20
 
+#: Seconds that the server may take to hear that a query shall be cancelled.
+CANCEL_TIMEOUT = 2.0
+
+#: The status of a connection that is in no transaction, in both versions of psycopg.
+_IDLE = 0
+
 #: Of LISTEN and NOTIFY.
 _CHANNEL = "bgtasks"
 
@@ -102,6 +109,16 @@ class NotificationListener(Listener):
 
 
 class PostgreSQLEngine(Engine):
+    # In seconds, but tcp_user_timeout in milliseconds: how long what was sent may go
+    # without an answer from the other host's kernel.
+    impatience = {
+        "connect_timeout": 10,
+        "tcp_user_timeout": 20_000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+    }
+
     ready_queues_sql = HOP_ALONG_QUEUES
     quick_pause = 0.005
 
@@ -144,6 +161,17 @@ class PostgreSQLEngine(Engine):
     def is_transient(self, error: Exception) -> bool:
         return super().is_transient(error) or _sqlstate(error) == _READ_ONLY
 
+    def query_canceller(self) -> Callable[[], None]:
+        driver: Any = self.connection.connection
+        if self._is_psycopg3:
+            return partial(driver.cancel_safe, timeout=CANCEL_TIMEOUT)
+        cancel: Callable[[], None] = driver.cancel
+        return cancel
+
+    def is_at_rest(self) -> bool:
+        driver: Any = self.connection.connection
+        return bool(driver.autocommit and driver.info.transaction_status == _IDLE)
+
     def wait_briefly_for_locks(self) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '2s'")
@@ -156,15 +184,24 @@ class PostgreSQLEngine(Engine):
         return cast("datetime", now)
 
     def insert(self, jobs: Sequence[Job], call: str | None = None) -> None:
-        if len(jobs) < _WORTH_COPYING or not self._is_psycopg3:
-            params = [value for job in jobs for value in self.row_of(job)]
-            sql = self.insert_sql(len(jobs))
+        if call is not None and len(jobs) == 1:
+            self._insert_and_call(jobs[0], call)
+        elif len(jobs) >= _WORTH_COPYING and self._is_psycopg3:
+            self._copy(jobs)
             if call is not None:
-                sql = f"WITH new AS ({sql}) SELECT pg_notify('{_CHANNEL}', %s)"
-                params.append(call)
-            with self.connection.cursor() as cursor:
-                cursor.execute(sql, params)
-            return
+                self.call(call)
+        else:
+            super().insert(jobs, call)
+
+    def _insert_and_call(self, job: Job, queue: str) -> None:
+        sql = self.insert_sql(1)
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"WITH new AS ({sql}) SELECT pg_notify('{_CHANNEL}', %s)",
+                [*self.row_of(job), queue],
+            )
+
+    def _copy(self, jobs: Sequence[Job]) -> None:
         table = self.quote(Job._meta.db_table)
         columns = ", ".join(INSERTED_COLUMNS)
         with (
@@ -174,18 +211,9 @@ class PostgreSQLEngine(Engine):
             for job in jobs:
                 copy.write_row(self.row_of(job))
 
-    def claim(
-        self,
-        queue: str,
-        limit: int,
-        worker: UUID,
-        now: datetime,
-        after: Mark | None = None,
-    ) -> list[Job]:
-        rows = self._execute(
-            _CLAIM_ONLY,
-            {"worker": worker, "now": now, **_claim_params(queue, limit, after)},
-        )
+    def claim(self, want: Want, worker: UUID, now: datetime) -> list[Job]:
+        params = {"worker": worker, "now": now, **_claim_params(want)}
+        rows = self._execute(_CLAIM_ONLY, params)
         return [self._claimed(row, worker, now) for row in rows]
 
     def finish_successful(
@@ -201,12 +229,12 @@ class PostgreSQLEngine(Engine):
     def finish_and_claim(
         self,
         successes: Sequence[Success],
-        queue: str,
-        limit: int,
+        want: Want,
         worker: UUID,
         now: datetime,
-        after: Mark | None = None,
     ) -> tuple[list[Job], list[Job]]:
+        if not successes:
+            return [], self.claim(want, worker, now)
         *few, (token, most) = _by_token(successes)
         lost = self.finish_successful(
             [s for _, group in few for s in group], worker, now
@@ -215,7 +243,7 @@ class PostgreSQLEngine(Engine):
             "worker": worker,
             "now": now,
             **_finish_params(token, most),
-            **_claim_params(queue, limit, after),
+            **_claim_params(want),
         }
         rows = self._execute(_FINISH_AND_CLAIM, params)
         if rows[0][0] < len(most):
@@ -245,11 +273,11 @@ class PostgreSQLEngine(Engine):
         return job
 
 
-def _claim_params(queue: str, limit: int, after: Mark | None) -> dict[str, Any]:
-    priority, job_id = after or (None, None)
+def _claim_params(want: Want) -> dict[str, Any]:
+    priority, job_id = want.after or (None, None)
     return {
-        "queue": queue,
-        "limit": limit,
+        "queue": want.queue,
+        "limit": want.limit,
         "after_priority": priority,
         "after_id": job_id,
     }

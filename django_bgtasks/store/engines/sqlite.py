@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -17,8 +17,8 @@ from django_bgtasks.store.engines.base import (
     HOP_ALONG_QUEUES,
     Engine,
     Listener,
-    Mark,
     Success,
+    Want,
     claimed_job,
     mark_claimed,
 )
@@ -89,14 +89,25 @@ class SQLiteEngine(Engine):
     def is_conflict(self, error: Exception) -> bool:
         return "database is locked" in str(error)
 
+    def query_canceller(self) -> Callable[[], None]:
+        interrupt: Callable[[], None] = self.connection.connection.interrupt
+        return interrupt
+
+    def is_at_rest(self) -> bool:
+        return not self.connection.connection.in_transaction
+
     def prepare(self) -> None:
+        super().prepare()
         # Readers and the writer do not block each other in WAL. The mode stays with
         # the file; where it cannot be (a network disk), the old one stays. NORMAL
         # leaves out the wait for the disk at each commit of this connection: after
         # a power cut a job may run again, but none is lost, for the commits of
         # those who enqueue wait as they did.
         with self.connection.cursor() as cursor:
-            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA journal_mode")
+            # To set it again would ask for a lock, and not wait for it.
+            if cursor.fetchone() != ("wal",):
+                cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = NORMAL")
 
     @contextmanager
@@ -113,16 +124,9 @@ class SQLiteEngine(Engine):
         finally:
             connection.transaction_mode = configured
 
-    def claim(
-        self,
-        queue: str,
-        limit: int,
-        worker: UUID,
-        now: datetime,
-        after: Mark | None = None,
-    ) -> list[Job]:
+    def claim(self, want: Want, worker: UUID, now: datetime) -> list[Job]:
         with self.transaction():
-            rows = self._select_ready(queue, limit)
+            rows = self._select_ready(want)
             self._execute(
                 _CLAIM,
                 worker.hex,
@@ -134,7 +138,7 @@ class SQLiteEngine(Engine):
 
     def insert(self, jobs: Sequence[Job], call: str | None = None) -> None:
         if len(jobs) == 1:
-            super().insert(jobs)
+            super().insert(jobs, call)
             return
         # As fast as one statement here, and the number of its parameters is limited.
         with self.connection.cursor() as cursor:
@@ -161,8 +165,9 @@ class SQLiteEngine(Engine):
         # They came with SQLite 3.33 and 3.35; Django tells only of the latter.
         return bool(self.connection.features.can_return_columns_from_insert)
 
-    def _select_ready(self, queue: str, limit: int) -> list[list[Any]]:
-        cursor = self._execute(_SELECT, queue, limit, queue)
+    def _select_ready(self, want: Want) -> list[list[Any]]:
+        # Whatever it is wanted after: here are no dead index entries.
+        cursor = self._execute(_SELECT, want.queue, want.limit, want.queue)
         rows: list[list[Any]] = json.loads(cursor.fetchone()[0])
         # No promise is made of the order within an aggregate.
         rows.sort(key=lambda row: (-row[_PRIORITY], row[0]))

@@ -1,0 +1,28 @@
+"""The time for those who enqueue: this host's, unless it is known to be wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+#: Smaller differences between the clocks of two hosts are taken for delay.
+TOLERANCE = timedelta(seconds=1)
+
+_ahead = timedelta(0)
+
+
+def now() -> datetime:
+    """The time by the database's clock, as far as this process knows it.
+
+    A process that enqueues does not ask the database for the time, to save each web
+    request a query: there it is the host's. A worker has asked.
+    """
+    return timezone.now() + _ahead
+
+
+def learn(database_time: datetime) -> None:
+    """Tell what time the database says it is."""
+    global _ahead  # noqa: PLW0603 (one clock a process)
+    ahead = database_time - timezone.now()
+    _ahead = ahead if abs(ahead) > TOLERANCE else timedelta(0)
