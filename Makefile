@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TOX := $(BIN)/tox run --quiet -e
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types docs bench bench-peers clean
+.PHONY: help demo test chaos lint format types docs bench bench-peers clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,6 +22,9 @@ demo: $(MARK)-demo $(if $(filter mysql%,$(DATABASE_URL)),$(MARK)-mysqlclient)  #
 
 test: $(MARK)-test $(MARK)-mysqlclient  ## test on SQLite, and on PostgreSQL and MariaDB if they answer
 	@$(BIN)/python tests/run.py $(ARGS)
+
+chaos: $(MARK)-test $(MARK)-mysqlclient  ## try to break it, at length: kills, outages, full disks
+	@CHAOS=long $(BIN)/python tests/run.py tests/chaos $(ARGS)
 
 lint: $(MARK)-dev  ## check style, formatting and the layers
 	@$(TOX) lint
