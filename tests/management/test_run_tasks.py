@@ -58,6 +58,7 @@ def test_options_are_handed_on(started):
         (["--reload"], 0),
     ],
 )
+@pytest.mark.django_db  # the system checks may ask what the database can do
 def test_the_command_line_is_supervised(started, arguments, processes):
     ManagementUtility(["manage.py", "run_tasks", *arguments]).execute()
     assert started.processes() == processes
