@@ -13,7 +13,7 @@ class BackgroundTasksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_bgtasks import checks, signals  # noqa: F401, PLC0415 (they register themselves, which needs loaded apps)
+        from django_bgtasks import checks, housekeeping, signals  # noqa: F401, PLC0415 (they register themselves, which needs loaded apps)
         from django_bgtasks.conf import get_settings  # noqa: PLC0415
 
         # An ImportError inside a tasks module is the project's to see: let it rise.

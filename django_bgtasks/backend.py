@@ -7,7 +7,7 @@ the store is therefore reached inside functions here, and nowhere else so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -212,6 +212,20 @@ def build_result(job: Job, task: BaseTask[Any, Any]) -> TaskResult[Any, Any]:
     # Django's own way: the field takes no part in __init__, and the class is frozen.
     object.__setattr__(result, "_return_value", job.result)
     return result
+
+
+def announce(jobs: Iterable[Job]) -> None:
+    """Send Django's ``task_enqueued`` for jobs that no caller has enqueued.
+
+    Errors of receivers are logged.
+    """
+    if not is_heard(task_enqueued, logging.DEBUG):
+        return
+    for job in jobs:
+        task = find_task(job.task)
+        if task is not None:
+            result = build_result(job, with_row_options(task, job))
+            task_enqueued.send_robust(DatabaseBackend, task_result=result)
 
 
 def _checked(

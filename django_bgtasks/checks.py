@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
 
+from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.models import Job
+from django_bgtasks.periodic import Declared, declared
 from django_bgtasks.tasks import registered_tasks
 
 
@@ -26,6 +29,23 @@ def check_reserved_parameters(**kwargs: Any) -> list[CheckMessage]:
         for task in registered_tasks()
         for name in task.reserved_parameters
     ]
+
+
+@register(Tags.compatibility)
+def check_periodic_jobs(**kwargs: Any) -> list[CheckMessage]:
+    """Schedules in settings and code that would never enqueue anything."""
+    return [
+        checks.Error(f"{one.place}: {error}", obj=one.name, id="django_bgtasks.E001")
+        for one in declared()
+        for error in _problems(one)
+    ]
+
+
+def _problems(one: Declared) -> Iterator[InvalidSchedule]:
+    try:
+        one.parse().bound_task()
+    except InvalidSchedule as error:
+        yield error
 
 
 # Not tagged as a database check: those run only when --database is given.

@@ -68,6 +68,13 @@ def _module_names(key: str, value: Any) -> tuple[str, ...]:
     raise InvalidSetting(key, value, "a list of dotted module names")
 
 
+def _periodic(key: str, value: Any) -> Mapping[str, Any]:
+    # What each says is for the system checks, which can name all that is wrong.
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return value
+    raise InvalidSetting(key, value, "a dict of schedules by their names")
+
+
 def _retention(key: str, value: Any) -> Mapping[str, timedelta | None]:
     if not isinstance(value, Mapping):
         raise InvalidSetting(key, value, "a dict of ages by status")
@@ -111,6 +118,8 @@ class Settings:
     retention: Mapping[str, timedelta | None] = field(
         default_factory=lambda: DEFAULT_RETENTION
     )
+    #: Periodic jobs: the options of their schedules by name.
+    periodic: Mapping[str, Any] = field(default_factory=dict)
     #: Modules with tasks, besides the ``tasks`` module of each installed app.
     imports: tuple[str, ...] = ()
 
@@ -127,6 +136,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "HEARTBEAT_TIMEOUT": _duration,
     "UNKNOWN_TASK_GRACE": _duration,
     "RETENTION": _retention,
+    "PERIODIC": _periodic,
     "IMPORTS": _module_names,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asgiref.sync import sync_to_async
@@ -44,6 +45,9 @@ class TaskContext(_Base):  # type: ignore[misc]  # the stubs forget that it is f
 
     report: Callable[[Progress], None] = field(default=_report_nowhere, repr=False)
     ask: Callable[[], bool] = field(default=_is_not_cancelled, repr=False)
+    #: The moment for which the scheduler made this job, however late it runs; None if
+    #: it did not, or if somebody chose "run now".
+    scheduled_for: datetime | None = None
 
     @property
     def cancelled(self) -> bool:

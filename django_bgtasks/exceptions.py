@@ -47,6 +47,20 @@ class DuplicateTask(ValueError):
         )
 
 
+class InvalidSchedule(ValueError):
+    """Something of a schedule cannot be used.
+
+    Args:
+        field: the name of what it is.
+        problem: the rest of a sentence that begins with the field, and the way out.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(f"{field} {problem}.")
+
+
 class UnknownTask(LookupError):
     """A job names a task that no worker which claimed it has registered."""
 

@@ -107,6 +107,7 @@ class Task(_Base[P, R]):
         on_lost: "retry" or "fail" a job whose worker died while it ran it.
         atomic: whether the function runs in the transaction that records its success.
         sensitive: names of parameters whose values are not shown.
+        periodic: the options of the task's own schedule; empty: it has none.
     """
 
     path: str = ""
@@ -118,6 +119,7 @@ class Task(_Base[P, R]):
     on_lost: OnLost = "retry"
     atomic: bool = False
     sensitive: tuple[str, ...] = ()
+    periodic: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -388,8 +390,30 @@ class TaskOptions(TypedDict, total=False):
     on_lost: OnLost
     atomic: bool
     sensitive: str | Sequence[str]
+    # Of its schedule.
+    cron: str
+    every: float | timedelta
+    phase: float | timedelta
+    timezone: str
+    start: datetime | str
+    end: datetime | str
+    jitter: float | timedelta
+    missed: Literal["latest", "skip", "all"]
+    overlap: Literal["allow", "skip"]
 
 
+#: Those that make the task a periodic one, and say when; see ``periodic.parse``.
+_PERIODIC_OPTIONS = (
+    "cron",
+    "every",
+    "phase",
+    "timezone",
+    "start",
+    "end",
+    "jitter",
+    "missed",
+    "overlap",
+)
 _TASK_OPTIONS = {*TaskOptions.__annotations__, "takes_context"}
 #: What a row can say for itself. The rest is looked up in the task when a job ran.
 _USING_OPTIONS = {
@@ -442,6 +466,10 @@ def background(function: Callable[..., Any] | None = None, /, **options: Any) ->
         takes_context: True passes a ``TaskContext`` as the first argument, which
             must be named ``context``.
         backend: an alias of ``TASKS``; default "default".
+        sensitive: names of parameters whose values are not shown.
+        cron, every, phase, timezone, start, end, jitter, missed, overlap: when jobs
+            of the task are enqueued by the scheduler, without arguments; see
+            ``rules.Rule`` and ``periodic.Periodic``.
 
     Returns:
         The task. Calling it enqueues, ``.now()`` runs inline, ``.using()`` changes
@@ -465,9 +493,11 @@ def _make_task(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
             "keywords, such as @background(queue_name='mail')."
         )
     options = dict(options)
+    periodic = {key: options.pop(key) for key in _PERIODIC_OPTIONS if key in options}
     return Task(
         func=function,
         path=options.pop("name", ""),
+        periodic=periodic,
         # All of them, for in Django 6.0 they have no defaults.
         **{
             "priority": DEFAULT_TASK_PRIORITY,

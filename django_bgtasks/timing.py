@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 #: Smaller differences between the clocks of two hosts are taken for delay.
@@ -26,3 +27,13 @@ def learn(database_time: datetime) -> None:
     global _ahead  # noqa: PLW0603 (one clock a process)
     ahead = database_time - timezone.now()
     _ahead = ahead if abs(ahead) > TOLERANCE else timedelta(0)
+
+
+def as_aware(moment: datetime) -> datetime:
+    """A moment as rows hold it, with its time zone."""
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+def as_stored(moment: datetime) -> datetime:
+    """An aware moment as rows hold it: without ``USE_TZ``, the time in ``TIME_ZONE``."""
+    return moment if settings.USE_TZ else timezone.make_naive(moment)

@@ -89,5 +89,6 @@ for _alias, _changes in json.loads(
     os.environ.get("BGTASKS_TEST_DATABASES", "{}")
 ).items():
     DATABASES.setdefault(_alias, {}).update(_changes)
-if "BGTASKS_TEST_SETTINGS" in os.environ:
-    BGTASKS = json.loads(os.environ["BGTASKS_TEST_SETTINGS"])
+# Our own periodic jobs would come into the middle of some test.
+BGTASKS = {"PERIODIC": {"django_bgtasks.prune": None}}
+BGTASKS |= json.loads(os.environ.get("BGTASKS_TEST_SETTINGS", "{}"))

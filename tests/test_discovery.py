@@ -23,7 +23,8 @@ settings.configure(
 import django
 django.setup()
 from django_bgtasks.tasks import registered_tasks
-print(sorted(task.path for task in registered_tasks()))
+paths = {{task.path for task in registered_tasks()}}
+print(sorted(paths - {{"django_bgtasks.prune"}}))
 {after}
 """
 

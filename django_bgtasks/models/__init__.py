@@ -1,5 +1,14 @@
 from django_bgtasks.models.job import Attempt, Job, JobQuerySet
 from django_bgtasks.models.queue import Queue
+from django_bgtasks.models.schedule import Schedule, ScheduleQuerySet
 from django_bgtasks.models.worker import Worker
 
-__all__ = ["Attempt", "Job", "JobQuerySet", "Queue", "Worker"]
+__all__ = [
+    "Attempt",
+    "Job",
+    "JobQuerySet",
+    "Queue",
+    "Schedule",
+    "ScheduleQuerySet",
+    "Worker",
+]

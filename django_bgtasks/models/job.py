@@ -99,6 +99,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs that are scheduled, ready or running."""
         return self.filter(finished_at__isnull=True)
 
+    def of_schedule(self, name: str) -> JobQuerySet:
+        """Jobs that the scheduler made for this schedule, or somebody by "run now"."""
+        return self.filter(schedule=name)
+
     def on_queue(self, *names: str) -> JobQuerySet:
         """Jobs of these queues."""
         return self.filter(queue__in=names)
@@ -183,6 +187,10 @@ class Job(models.Model):
     #: Since when no worker that claimed it has known its task.
     unknown_since = models.DateTimeField(_("task unknown since"), null=True)
 
+    #: The name of the schedule that it comes from, and the tick for which it was made.
+    schedule = models.CharField(_("schedule"), max_length=255, null=True)  # noqa: DJ001 (its index is to hold periodic jobs only)
+    scheduled_for = models.DateTimeField(_("scheduled for"), null=True)
+
     progress = models.JSONField(_("progress"), null=True)
     result = models.JSONField(_("result"), null=True)
 
@@ -217,6 +225,12 @@ class Job(models.Model):
                 fields=["status", "finished_at"],
                 name="bgtasks_job_finished",
                 condition=Q(finished_at__isnull=False),
+            ),
+            # What became of a schedule's jobs.
+            models.Index(
+                fields=["schedule", "id"],
+                name="bgtasks_job_schedule",
+                condition=Q(schedule__isnull=False),
             ),
         ]
 

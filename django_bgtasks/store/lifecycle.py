@@ -53,6 +53,8 @@ _EMPTY_JOB: dict[str, Any] = {
     "worker": None,
     "last_worker": None,
     "unknown_since": None,
+    "schedule": None,
+    "scheduled_for": None,
     "progress": None,
     "result": None,
 }
@@ -107,7 +109,12 @@ def enqueue(jobs: Sequence[Job]) -> None:
         wakeup.insert_and_call(engine, jobs[0])
         return
     engine.insert(jobs)
-    for queue in queues:
+    call_workers(jobs)
+
+
+def call_workers(jobs: Sequence[Job]) -> None:
+    """Let workers know of new jobs, when the transaction commits."""
+    for queue in {job.queue for job in jobs if job.status == Status.READY}:
         wakeup.call(queue)
     if any(_is_due_before_anybody_looks(job) for job in jobs):
         wakeup.call()

@@ -30,11 +30,10 @@ def promote(now: datetime, limit: int = BATCH) -> int:
     # Asked first without a lock, for most of the time there is nothing to do.
     if not due.exists():
         return 0
-    skip_locked = engine.connection.features.has_select_for_update_skip_locked
     with engine.transaction():
         ids = list(
             due.order_by("run_after")
-            .select_for_update(skip_locked=skip_locked)
+            .select_for_update(skip_locked=engine.skips_locked)
             .values_list("pk", flat=True)[:limit]
         )
         wakeup.call()
@@ -61,14 +60,13 @@ def prune(
         How many were deleted; fewer than ``limit`` means none are left.
     """
     engine = get_engine()
-    skip_locked = engine.connection.features.has_select_for_update_skip_locked
     with engine.transaction():
         ids: list[UUID] = []
         for status, age in retention.items():
             if age is not None and len(ids) < limit:
                 ids += (
                     _prunable(now, status, age)
-                    .select_for_update(skip_locked=skip_locked)
+                    .select_for_update(skip_locked=engine.skips_locked)
                     .values_list("pk", flat=True)[: limit - len(ids)]
                 )
         if not ids:

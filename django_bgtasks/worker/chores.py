@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db import DatabaseError
-
 from django_bgtasks.conf import get_settings
-from django_bgtasks.signals import logger
 from django_bgtasks.store import maintenance, workers
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.rescue import rescue_lost
-from django_bgtasks.worker.settling import may_pass
+from django_bgtasks.worker.scheduling import Scheduling
 from django_bgtasks.worker.timer import Timer
-
-PRUNE_INTERVAL = 300.0
 
 
 def heartbeat_interval() -> float:
@@ -23,24 +18,24 @@ def heartbeat_interval() -> float:
 
 
 class Chores:
-    """Heartbeats, taking back lost jobs, promoting what is due, pruning what is old.
+    """Heartbeats, taking back lost jobs, promoting what is due, periodic jobs.
 
     Args:
         worker: the id of the worker that does them.
         clock: tells the time of the database.
+        schedules: whether periodic jobs are among them.
     """
 
-    def __init__(self, worker: UUID, clock: Clock) -> None:
+    def __init__(self, worker: UUID, clock: Clock, *, schedules: bool) -> None:
         settings = get_settings()
         self._worker = worker
         self._clock = clock
-        self._retention = settings.retention
         self._heartbeat = Timer(heartbeat_interval(), clock.monotonic)
         self._heard_of_at = clock.monotonic()
         self.trust_nobody_is_lost()
         #: When to look for due jobs.
-        self.promotion = Timer(settings.poll_interval.total_seconds(), clock.monotonic)
-        self._prune = Timer(PRUNE_INTERVAL, clock.monotonic)
+        self._promotion = Timer(settings.poll_interval.total_seconds(), clock.monotonic)
+        self._scheduling = Scheduling(clock) if schedules else None
 
     def beat(self) -> bool:
         """Say that the worker is alive, and look whether others are, if it is time.
@@ -80,11 +75,24 @@ class Chores:
         self._nobody_is_lost_until = self._clock.monotonic() + half
 
     def do_what_is_due(self, *, stopping: bool) -> None:
-        """One look at each of them; a worker that is stopping deletes no more."""
-        if self.promotion.is_due():
+        """One look at each of them; a worker that is stopping makes no new jobs."""
+        if self._scheduling is not None and not stopping:
+            self._scheduling.do_what_is_due()
+        if self._promotion.is_due():
             self.promote()
-        if not stopping and self._prune.is_due():
-            self._prune_a_batch()
+
+    @property
+    def rest(self) -> float:
+        """Seconds until there may be something due."""
+        if self._scheduling is None:
+            return self._promotion.rest
+        return min(self._promotion.rest, self._scheduling.timer.rest)
+
+    def look_in(self, seconds: float) -> None:
+        """Look in ``seconds`` at the latest, for something may have become due."""
+        self._promotion.make_due_in(seconds)
+        if self._scheduling is not None:
+            self._scheduling.timer.make_due_in(seconds)
 
     def promote(self) -> int:
         """Make due jobs ready, and come back when the next ones are.
@@ -96,21 +104,7 @@ class Chores:
         promoted = maintenance.promote(now)
         next_due = maintenance.next_due(now)
         if promoted == maintenance.BATCH:
-            self.promotion.make_due_in(0)
+            self._promotion.make_due_in(0)
         elif next_due is not None:
-            self.promotion.make_due_in((next_due - now).total_seconds())
+            self._promotion.make_due_in((next_due - now).total_seconds())
         return promoted
-
-    def _prune_a_batch(self) -> None:
-        try:
-            pruned = maintenance.prune(self._clock.now(), self._retention)
-        except DatabaseError as error:
-            if may_pass(error):
-                raise
-            # A table of the project's may hold on to its jobs. That is no reason to
-            # do no work.
-            logger.exception("Old jobs cannot be deleted")
-            return
-        if pruned == maintenance.BATCH:
-            # There is more. One batch a round, so that jobs do not wait for it.
-            self._prune.make_due_in(0)

@@ -297,6 +297,7 @@ class Execution:
             task_result=self.result,
             report=reporter.report,
             ask=self._look_for_cancellation,
+            scheduled_for=self.job.scheduled_for,
         )
         return [context, *self.job.args]
 

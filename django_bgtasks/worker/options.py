@@ -18,6 +18,7 @@ class WorkerOptions:
         max_memory: and when the process takes more bytes of memory than this.
         isolated: run nothing but the jobs that are this worker's already, one at a
             time.
+        schedules: also enqueue periodic jobs when they are due.
     """
 
     queues: Sequence[str] = ()
@@ -26,3 +27,4 @@ class WorkerOptions:
     max_jobs: int | None = None
     max_memory: int | None = None
     isolated: bool = False
+    schedules: bool = False

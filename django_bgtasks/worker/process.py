@@ -1,4 +1,4 @@
-"""A worker as a process: signals in, exit code out."""
+"""Workers and the scheduler as processes: signals in, exit code out."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from django_bgtasks.worker.child import MAKES_ROOM, SIGNALS
 from django_bgtasks.worker.interpreter import tune_interpreter
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.reloader import Reloader
+from django_bgtasks.worker.scheduler import Scheduler
 from django_bgtasks.worker.supervisor import Supervisor
 from django_bgtasks.worker.worker import Worker
 
@@ -70,6 +71,17 @@ def run_workers(
         reloader.restart_process()
     if _exit_code(runner):
         sys.exit(_exit_code(runner))
+
+
+def run_scheduler(*, once: bool = False) -> None:
+    """Enqueue periodic jobs when they are due, until stopped by SIGTERM or Ctrl-C.
+
+    Args:
+        once: end when what is due now is enqueued.
+    """
+    scheduler = Scheduler(once=once)
+    with streams.kept_open(), _stopped_by_signals(scheduler):
+        scheduler.run()
 
 
 def _exit_code(runner: Worker | Supervisor) -> int:
@@ -140,7 +152,7 @@ def _end_in_spite_of_threads(exit_code: int) -> None:
 
 @contextmanager
 def _stopped_by_signals(
-    runner: Worker | Supervisor, numbers: Sequence[int] = STOP_SIGNALS
+    runner: Worker | Supervisor | Scheduler, numbers: Sequence[int] = STOP_SIGNALS
 ) -> Iterator[list[int]]:
     """Stop ``runner`` by signals; what has been received is in the list."""
     received: list[int] = []

@@ -104,7 +104,7 @@ class Supervisor:
         Raises:
             DatabaseError: at the start, if the tables cannot be used.
         """
-        self._vigil.check()
+        self._vigil.start(schedules=self._options.schedules)
         close_connections()
         tune_interpreter()
         try:
@@ -168,7 +168,7 @@ class Supervisor:
         self._kill_hung()
         alive = [seat.worker for seat in self._occupied()]
         for worker in self._vigil.keep(alive, stopping=self._stopping):
-            alone = replace(self._options, threads=1, isolated=True)
+            alone = replace(self._options, threads=1, isolated=True, schedules=False)
             self._seats.append(self._new_seat(alone, worker=worker))
 
     def _wait(self) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, connections
 
 from django_bgtasks.exceptions import WorkerLost, WorkerStopping
-from django_bgtasks.models import Attempt, Job, Queue, Worker
+from django_bgtasks.models import Attempt, Job, Queue, Schedule, Worker
 from django_bgtasks.models.job import new_id
 from django_bgtasks.signals import logger
 from django_bgtasks.store import lifecycle, workers
@@ -22,6 +22,7 @@ from django_bgtasks.worker.board import Run
 from django_bgtasks.worker.chores import heartbeat_interval
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.rescue import rescue
+from django_bgtasks.worker.scheduling import sync_schedules
 from django_bgtasks.worker.timer import Timer
 
 #: The exit code of Python after an exception: of ours, in a worker.
@@ -93,11 +94,21 @@ class Vigil:
         self._isolated: list[UUID] = []
         self._in_trouble = False
 
-    def check(self) -> None:
-        """Raise DatabaseError if the tables cannot be used."""
+    def start(self, *, schedules: bool) -> None:
+        """See whether the tables can be used.
+
+        Args:
+            schedules: whether the workers are to enqueue periodic jobs.
+
+        Raises:
+            DatabaseError: they cannot.
+        """
         with _connected():
-            for model in (Job, Worker, Queue, Attempt):
+            for model in (Job, Worker, Queue, Attempt, Schedule):
                 model.objects.using(get_engine().alias).exists()
+            if schedules:
+                self._clock.sync()
+                sync_schedules(self._clock.now())
 
     def note(self, death: Death) -> None:
         """A worker has died."""

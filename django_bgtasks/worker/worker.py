@@ -25,7 +25,7 @@ from django_bgtasks.store import lifecycle, workers
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.worker import streams
 from django_bgtasks.worker.board import Board, board_size
-from django_bgtasks.worker.chores import Chores, heartbeat_interval
+from django_bgtasks.worker.chores import Chores
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.ears import Ears
 from django_bgtasks.worker.execution import Execution
@@ -34,15 +34,15 @@ from django_bgtasks.worker.lanes import Lanes
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.pace import MEMORY, Pace
 from django_bgtasks.worker.patience import Patience
-from django_bgtasks.worker.settling import Settler, may_pass
+from django_bgtasks.worker.scheduling import sync_schedules
+from django_bgtasks.worker.settling import Settler
 from django_bgtasks.worker.share import Share
 from django_bgtasks.worker.timer import Timer
+from django_bgtasks.worker.trouble import Trouble
 
 CANCEL_CHECK_INTERVAL = 1.0
 #: How long interrupted tasks get to unwind before the worker leaves without them.
 UNWIND_GRACE = 2.0
-#: The longest pause between two tries to reach a database in trouble.
-LONGEST_BACKOFF = 5.0
 #: Jobs that one claim takes at the most: enough for full speed, and on SQLite little
 #: enough that nobody else's writing has to wait for long.
 BATCH = 500
@@ -101,7 +101,7 @@ class Worker:
         self._share = Share(options, self._monotonic)
         self._idle = False
         self._stopping = False
-        self._in_trouble = False
+        self._trouble = Trouble(self._ears)
 
     def run(self) -> None:
         """Work until told to stop, or until the options say it is enough.
@@ -134,15 +134,13 @@ class Worker:
 
         Without one, whoever starts the command is to see that it cannot work.
         """
-        failures = 0
         while not self._stopping:
             try:
                 self.start()
             except (DatabaseError, InterfaceError) as error:
                 if not self._is_supervised:
                     raise
-                failures += 1
-                self._wait_for_database(error, failures)
+                self._trouble.meet(error)
             else:
                 return True
         return False
@@ -165,7 +163,10 @@ class Worker:
             threads=self.options.threads,
             now=self._clock.now(),
         )
-        self._chores = Chores(self._id, self._clock)
+        if self.options.schedules and not self._is_supervised:
+            # Else the supervisor does it, once for all workers and their successors.
+            sync_schedules(self._clock.now())
+        self._chores = Chores(self._id, self._clock, schedules=self.options.schedules)
         left_to_it = lifecycle.running_jobs(self._id) if self.options.isolated else []
         self._executor = Executor(self.options.threads, self._on_end, self._board)
         worker_started.send_robust(type(self), worker=self._row)
@@ -253,50 +254,31 @@ class Worker:
         )
 
     def _loop(self, until: Callable[[], bool], deadline: float | None = None) -> None:
-        failures = 0
         while not until():
             try:
                 self.tick()
             except (DatabaseError, InterfaceError) as error:
-                failures += 1
-                self._survive(error, failures)
+                self._survive(error)
                 continue
-            failures = 0
-            if self._in_trouble:
-                self._in_trouble = False
-                logger.info("The database answers again")
+            self._trouble.is_over()
             if not until() and not self._can_go_on():
                 self.wait(self._pause(deadline))
 
-    def _survive(self, error: Exception, failures: int) -> None:
+    def _survive(self, error: Exception) -> None:
         """What runs goes on, what ended waits in memory; try again in a while.
 
         Raises:
             Exception: ``error``, if trying again cannot help.
         """
-        engine = get_engine()
-        if engine.is_conflict(error) and failures == 1:
+        if not self._trouble.meet(error):
             return
-        self._wait_for_database(error, failures)
         self._chores.trust_nobody_is_lost()
         try:
             self._connect()
             self._release_strays()
         except (DatabaseError, InterfaceError):
             # The next tick will fail and say so.
-            engine.connection.close()
-
-    def _wait_for_database(self, error: Exception, failures: int) -> None:
-        if not may_pass(error):
-            raise error
-        if not self._in_trouble:
-            self._in_trouble = True
-            logger.error("The database is in trouble; trying on: %s", error)
-        get_engine().connection.close()
-        streams.plug_gaps()
-        # Soon enough to be heard of before others may think that this one is lost.
-        longest = min(LONGEST_BACKOFF, heartbeat_interval() / 2)
-        self._ears.wait(min(0.1 * 2 ** min(failures, 10), longest))
+            get_engine().connection.close()
 
     def _connect(self) -> None:
         engine = get_engine()
@@ -349,7 +331,7 @@ class Worker:
         self._patience.renew()
         # It may be about a job that is due before the next look. Not at once: the
         # thread that is to run what was called for waits for the GIL.
-        self._chores.promotion.make_due_in(PROMOTION_DELAY)
+        self._chores.look_in(PROMOTION_DELAY)
 
     def _collect(self) -> None:
         """Take what has ended."""
@@ -379,7 +361,7 @@ class Worker:
         if deadline is not None:
             deadlines.append(deadline)
         pauses = [moment - self._monotonic() for moment in deadlines]
-        pauses += [self._patience.pause, self._chores.promotion.rest]
+        pauses += [self._patience.pause, self._chores.rest]
         if self._running:
             # Somebody may cancel, and a body that begins may set a time limit.
             pauses.append(CANCEL_CHECK_INTERVAL)

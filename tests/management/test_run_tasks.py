@@ -29,7 +29,7 @@ def started(monkeypatch):
 @override_settings(BGTASKS={"THREADS": 7})
 def test_options_default_to_the_settings(started):
     call_command("run_tasks")
-    assert started() == (WorkerOptions(threads=7), False)
+    assert started() == (WorkerOptions(threads=7, schedules=True), False)
 
 
 @pytest.mark.once
@@ -43,7 +43,9 @@ def test_options_are_handed_on(started):
         call_command("run_tasks", queues=queues)
         assert started()[0].queues == ("a", "b")
     call_command("run_tasks", "--max-jobs=5", "--reload")
-    assert started() == (WorkerOptions(threads=4, max_jobs=5), True)
+    assert started() == (WorkerOptions(threads=4, max_jobs=5, schedules=True), True)
+    call_command("run_tasks", "--no-scheduler")
+    assert not started()[0].schedules
     call_command("run_tasks", "--max-memory=300")
     assert started()[0].max_memory == 300 * 1024 * 1024
 

@@ -178,7 +178,7 @@ def test_nobody_is_lost_right_after_an_outage(worker, time):
     time.advance(100)
     worker.tick()
     silent = living_worker(heartbeat_at=now)
-    worker._survive(OperationalError("gone"), failures=2)
+    worker._survive(OperationalError("gone"))
     time.advance(22)
     worker.tick()
     assert Worker.objects.filter(pk=silent.pk).exists()

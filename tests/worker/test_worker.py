@@ -10,7 +10,6 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.db import (
     DataError,
-    IntegrityError,
     OperationalError,
     connection,
     transaction,
@@ -22,7 +21,7 @@ from django_bgtasks._framework import task_finished, task_started
 from django_bgtasks.models import Attempt, Job
 from django_bgtasks.models import Worker as WorkerRow
 from django_bgtasks.outcomes import Succeeded
-from django_bgtasks.store import lifecycle, maintenance, queues
+from django_bgtasks.store import lifecycle, queues
 from django_bgtasks.store.engines import Engine
 from django_bgtasks.store.engines.base import Want
 from django_bgtasks.worker import execution
@@ -297,17 +296,6 @@ def test_a_row_whose_backend_is_gone_still_runs(drain):
     assert statuses() == ["SUCCESSFUL"]
 
 
-def test_a_job_that_another_table_refers_to_stops_no_worker(
-    worker, monkeypatch, caplog
-):
-    def prune(*args):
-        raise IntegrityError("somebody refers to it")
-
-    monkeypatch.setattr(maintenance, "prune", prune)
-    worker.tick()
-    assert "cannot be deleted" in caplog.text
-
-
 def test_turns_are_taken_however_many_are_claimed_at_once(worker, until, monkeypatch):
     claims, claim = [], worker._settler.settle_and_claim
 
@@ -550,18 +538,6 @@ def test_what_ignores_even_that_is_handed_back(monkeypatch):
     assert not thread.is_alive()
     job = Job.objects.get()
     assert (job.status, job.attempt) == ("READY", 0)
-
-
-def test_history_is_pruned_on_the_way(worker, time):
-    make_finished("SUCCESSFUL", LONG_AGO)
-    worker.tick()
-    assert not Job.objects.exists()
-    make_finished("SUCCESSFUL", LONG_AGO)
-    worker.tick()
-    assert Job.objects.exists(), "not all the time"
-    time.advance(301)
-    worker.tick()
-    assert not Job.objects.exists()
 
 
 def test_a_lost_job_is_told_and_dropped(worker, until, caplog):
@@ -839,7 +815,7 @@ def test_a_claim_whose_answer_was_lost_is_handed_back(worker, until):
     """As the row says after the connection broke between commit and answer."""
     job = make_job(task=sample.add.path, args=[1])
     lifecycle.claim(worker._row.pk, Want("default", 1), timezone.now())
-    worker._survive(OperationalError("server closed the connection"), failures=1)
+    worker._survive(OperationalError("server closed the connection"))
     until(lambda: statuses() == ["SUCCESSFUL"])
     row = Job.objects.get(pk=job.pk)
     assert (row.attempt, row.run_token) == (1, 2)
@@ -872,7 +848,7 @@ def test_an_outcome_whose_answer_was_lost_is_not_lost(
         worker._lanes.add(["default"])
     with pytest.raises(OperationalError) as error:
         worker.tick()
-    worker._survive(error.value, failures=1)
+    worker._survive(error.value)
     until(lambda: set(statuses()) == {"SUCCESSFUL"})
     assert lost
     assert "no longer this worker's" not in caplog.text
@@ -890,10 +866,10 @@ def test_a_job_due_before_the_next_look_starts_in_time(worker, until, time):
 
     def knows():
         time.advance(worker_module.PROMOTION_DELAY)
-        return 1 < worker._chores.promotion.rest < 45
+        return 1 < worker._chores.rest < 45
 
     until(knows)
-    time.advance(worker._chores.promotion.rest)
+    time.advance(worker._chores.rest)
     until(lambda: statuses() == ["SUCCESSFUL"])
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_bgtasks.conf import get_settings
+from django_bgtasks.management.logging import show_log
 from django_bgtasks.worker import memory
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.process import run_workers
@@ -59,6 +59,12 @@ class Command(BaseCommand):
             "as its jobs have ended; without a supervisor, end.",
         )
         parser.add_argument(
+            "--no-scheduler",
+            action="store_true",
+            help="Enqueue no periodic jobs here: run_scheduler does it elsewhere. Not "
+            "done with --drain either.",
+        )
+        parser.add_argument(
             "--reload",
             action=argparse.BooleanOptionalAction,
             default=None,
@@ -67,13 +73,14 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _show_log(options["verbosity"])
+        show_log(options["verbosity"])
         worker_options = WorkerOptions(
             queues=_names(options["queues"]) if options["queues"] else (),
             threads=options["threads"] or get_settings().threads,
             drain=options["drain"],
             max_jobs=options["max_jobs"],
             max_memory=_bytes(options["max_memory"]),
+            schedules=not (options["no_scheduler"] or options["drain"]),
         )
         reload = options["reload"]
         if reload is None:
@@ -120,16 +127,3 @@ def _bytes(megabytes: int | None) -> int | None:
     if not memory.can_tell():
         raise CommandError("--max-memory does not work on Windows.")
     return megabytes << 20
-
-
-def _show_log(verbosity: int) -> None:
-    """Print the log to the terminal, unless the project's LOGGING has a place for it."""
-    logger = logging.getLogger("django_bgtasks")
-    if logger.hasHandlers() or verbosity == 0:
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        logging.Formatter("{asctime} {levelname} {message}", style="{")
-    )
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)

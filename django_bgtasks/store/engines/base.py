@@ -46,6 +46,7 @@ class Want(NamedTuple):
 CLAIMED_COLUMNS = (
     "id", "task", "queue", "priority", "args", "kwargs", "backend", "max_attempts",
     "timeout", "run_after", "enqueued_at", "attempt", "run_token", "unknown_since",
+    "scheduled_for",
 )  # fmt: skip
 
 #: What is written of a new job; the other columns are NULL until somebody writes them.
@@ -91,6 +92,11 @@ class Engine:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
         self.alias = connection.alias
+
+    @property
+    def skips_locked(self) -> bool:
+        """Whether SELECT FOR UPDATE can pass over the rows that others have locked."""
+        return self.connection.features.has_select_for_update_skip_locked
 
     #: Parameters of a worker's connection, unless the project has set them: where a
     #: host does not answer, it is to fail in seconds, not in a quarter of an hour.
@@ -241,12 +247,11 @@ class Engine:
         Returns:
             The jobs, highest priority first, then oldest first.
         """
-        skip_locked = self.connection.features.has_select_for_update_skip_locked
         with self.transaction():
             jobs = list(
                 self._claimable(want)
                 .order_by("-priority", "id")
-                .select_for_update(skip_locked=skip_locked)[: want.limit]
+                .select_for_update(skip_locked=self.skips_locked)[: want.limit]
             )
             # Locked above, written by key: never an upgrade from a shared lock.
             Job.objects.using(self.alias).filter(

@@ -177,9 +177,10 @@ class SQLiteEngine(Engine):
         job = claimed_job(self.alias, row)
         job.id = UUID(row[0])
         job.enqueued_at = self._as_datetime(row[_ENQUEUED_AT])
-        # Most jobs have neither.
+        # Most jobs have none of these.
         job.run_after = job.run_after and self._as_datetime(job.run_after)
         job.unknown_since = job.unknown_since and self._as_datetime(job.unknown_since)
+        job.scheduled_for = job.scheduled_for and self._as_datetime(job.scheduled_for)
         # They were read before the update.
         job.attempt += 1
         job.run_token += 1

@@ -1,0 +1,366 @@
+"""Schedules: their rows kept in line with what is declared, and their ticks made jobs.
+
+There is no leader. A tick and its job are written in one transaction that holds the
+schedule's row, so that any number of schedulers may run, and die at any point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import DataError, IntegrityError
+
+from django_bgtasks.arguments import normalize_call
+from django_bgtasks.exceptions import InvalidSchedule
+from django_bgtasks.models import Job, Schedule, ScheduleQuerySet
+from django_bgtasks.models.schedule import Source
+from django_bgtasks.periodic import Declared, Periodic
+from django_bgtasks.store import lifecycle, wakeup
+from django_bgtasks.store.engines import get_engine
+from django_bgtasks.timing import as_aware, as_stored
+
+#: Schedules that one transaction deals with.
+BATCH = 500
+#: A tick that nobody saw for longer is missed.
+MISSED_AFTER = timedelta(minutes=1)
+#: Missed ticks that ``missed="all"`` makes up for at the most, the latest ones.
+MISSED_LIMIT = 1000
+
+#: What a tick changes in its schedule.
+_TICK_COLUMNS = ("next_due", "last_due", "last_job", "planned_by", "problem")
+
+
+@dataclass
+class Round:
+    """What came of one look at the schedules that were due.
+
+    Args:
+        looked_at: how many there were.
+        jobs: those that were enqueued.
+        problems: what is wrong with some of them, by name.
+        overlaps: names of those that got none, as their last job is not finished.
+        missed: names of those with ticks that were seen too late to get one.
+    """
+
+    looked_at: int = 0
+    jobs: list[Job] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    overlaps: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+
+    def add(self, other: Round) -> None:
+        """Count what came of another one in."""
+        self.looked_at += other.looked_at
+        self.jobs += other.jobs
+        self.problems |= other.problems
+        self.overlaps += other.overlaps
+        self.missed += other.missed
+
+
+def next_due() -> datetime | None:
+    """When the scheduler has to look next; None if there is nothing to wait for."""
+    rows = _rows().running().filter(next_due__isnull=False).order_by("next_due")
+    return rows.values_list("next_due", flat=True).first()
+
+
+def enqueue_due(now: datetime, limit: int = BATCH) -> Round:
+    """Enqueue a job for each tick that is due, up to ``limit`` schedules.
+
+    Args:
+        now: the time by the database's clock.
+    """
+    due = _rows().running().filter(next_due__lte=now).order_by("next_due")
+    names = list(due.values_list("pk", flat=True)[:limit])
+    if not names:
+        return Round()
+    try:
+        return _enqueue_ticks(names, now)
+    except (DataError, IntegrityError):
+        return _enqueue_ticks_one_by_one(names, now)
+
+
+def _enqueue_ticks_one_by_one(names: Iterable[str], now: datetime) -> Round:
+    """Find the one that the database does not take, and pass it over."""
+    total = Round()
+    for name in names:
+        try:
+            total.add(_enqueue_ticks([name], now))
+        except (DataError, IntegrityError) as error:
+            problem = f"The database does not take it: {error}"
+            _rows().filter(pk=name).update(problem=problem)
+            total.add(Round(looked_at=1, problems={name: problem}))
+    return total
+
+
+def _enqueue_ticks(names: Collection[str], now: datetime) -> Round:
+    engine = get_engine()
+    with engine.transaction():
+        due = _rows().running().filter(pk__in=names, next_due__lte=now)
+        schedules = _lock(due, skip_locked=engine.skips_locked)
+        round_ = Round(looked_at=len(schedules))
+        unfinished = _unfinished_jobs(schedules)
+        for schedule in schedules:
+            try:
+                round_.jobs += _jobs_of(schedule, now, unfinished, round_)
+            except Exception as error:  # noqa: BLE001 (whatever a row holds, the others go on)
+                schedule.problem = round_.problems[schedule.pk] = _as_problem(error)
+        _rows().bulk_update(schedules, _TICK_COLUMNS)
+        Job.objects.using(engine.alias).bulk_create(round_.jobs)
+        lifecycle.call_workers(round_.jobs)
+    return round_
+
+
+def _jobs_of(
+    schedule: Schedule, now: datetime, unfinished: Collection[UUID], round_: Round
+) -> list[Job]:
+    """The jobs of a schedule that is due, which is moved on behind them."""
+    periodic = schedule.as_periodic()
+    if schedule.planned_by != _plan_of(periodic):
+        plan(schedule, now)
+        return []
+    ticks = _due_ticks(schedule, periodic, now)
+    last = ticks[-1]
+    if periodic.missed == "skip" and now - last > MISSED_AFTER:
+        ticks = []
+    if schedule.last_job in unfinished:
+        round_.overlaps.append(schedule.pk)
+        ticks = []
+    elif schedule.next_due not in ticks:
+        round_.missed.append(schedule.pk)
+    jobs = [_job(periodic, tick, now) for tick in ticks]
+    schedule.last_due = last
+    schedule.next_due = _tick_after(periodic, last)
+    if jobs:
+        schedule.last_job = jobs[-1].pk
+    return jobs
+
+
+def _due_ticks(schedule: Schedule, periodic: Periodic, now: datetime) -> list[datetime]:
+    """The ticks from ``next_due`` until ``now``, as rows hold them: those that count."""
+    first = schedule.next_due or now
+    if periodic.missed == "all" and periodic.overlap == "allow":
+        later = periodic.rule.ticks(as_aware(first), as_aware(now), MISSED_LIMIT)
+    else:
+        latest = periodic.rule.latest(as_aware(first), as_aware(now))
+        later = [] if latest is None else [latest]
+        first = first if latest is None else as_stored(latest)
+    stored = [as_stored(tick) for tick in later]
+    return [first, *(tick for tick in stored if tick > first)][-MISSED_LIMIT:]
+
+
+def _job(periodic: Periodic, tick: datetime | None, now: datetime) -> Job:
+    """A new job of a schedule, not yet written.
+
+    Args:
+        tick: for which it is; None if somebody wants it now.
+    """
+    task = periodic.bound_task()
+    wait = None if tick is None else periodic.wait_after(tick)
+    if tick is not None and wait:
+        task = task.using(run_after=tick + wait)
+    make = lifecycle.job_maker(task, task.backend, now)
+    job = make(*normalize_call(periodic.args, periodic.kwargs))
+    job.schedule = periodic.name
+    job.scheduled_for = tick
+    return job
+
+
+def _unfinished_jobs(schedules: Collection[Schedule]) -> set[UUID]:
+    last = [s.last_job for s in schedules if s.last_job and s.overlap == "skip"]
+    if not last:
+        return set()
+    rows = Job.objects.using(get_engine().alias).filter(pk__in=last).unfinished()
+    return set(rows.values_list("pk", flat=True))
+
+
+def _as_problem(error: Exception) -> str:
+    if isinstance(error, InvalidSchedule):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def plan(schedule: Schedule, now: datetime) -> None:
+    """Set, in the object, which tick comes next: one that is still to come.
+
+    Raises:
+        InvalidSchedule: the rule cannot be understood.
+    """
+    periodic = schedule.as_periodic()
+    # A clock that was set back gives no tick a second job.
+    since = max(now, schedule.last_due or now)
+    schedule.next_due = _tick_after(periodic, since)
+    schedule.planned_by = _plan_of(periodic)
+    schedule.problem = ""
+
+
+def _tick_after(periodic: Periodic, moment: datetime) -> datetime | None:
+    tick = periodic.rule.next_after(as_aware(moment))
+    # Without USE_TZ, an hour that is repeated looks like the one before.
+    while tick is not None and as_stored(tick) <= moment:
+        tick = periodic.rule.next_after(tick)
+    return None if tick is None else as_stored(tick)
+
+
+def _plan_of(periodic: Periodic) -> str:
+    # With the zone, for TIME_ZONE may have changed, which no row says.
+    return repr(replace(periodic.rule, timezone=str(periodic.rule.zone)))
+
+
+def recheck() -> list[str]:
+    """Take schedules up again that had a problem and have it no more.
+
+    Such as a task that a newer version of the code knows.
+
+    Returns:
+        Their names.
+    """
+    healed = []
+    for schedule in _rows().with_problem():
+        try:
+            schedule.as_periodic().bound_task()
+        except Exception:  # noqa: BLE001, S112 (it is known, and stands in the row)
+            continue
+        healed.append(schedule.pk)
+    _rows().filter(pk__in=healed).update(problem="")
+    return healed
+
+
+def sync(declared: Iterable[Declared], now: datetime) -> dict[str, str]:
+    """Make the rows that settings and code own say what these say.
+
+    Args:
+        declared: all that there are.
+        now: the time by the database's clock.
+
+    Returns:
+        What is wrong with some of them, by name. Their rows stay as they were.
+    """
+    problems: dict[str, str] = {}
+    wanted: dict[str, tuple[Declared, Periodic]] = {}
+    names: set[str] = set()
+    for one in declared:
+        names.add(one.name)
+        try:
+            wanted[one.name] = one, one.parse()
+        except InvalidSchedule as error:
+            problems[one.name] = str(error)
+    alias = get_engine().alias
+    with get_engine().transaction():
+        _rows().declared().exclude(pk__in=names).delete()
+        there = {row.pk: row for row in _lock(_rows().filter(pk__in=names))}
+        for name, (one, periodic) in wanted.items():
+            row = there.get(name)
+            if row is None:
+                row = Schedule(name=name, next_due=None)
+                _change(row, one.source, periodic, now)
+                # Another process may be at the same.
+                _rows().bulk_create([row], ignore_conflicts=True)
+            elif _change(row, one.source, periodic, now):
+                row.save(using=alias)
+    return problems
+
+
+def _change(row: Schedule, source: str, periodic: Periodic, now: datetime) -> bool:
+    """Let a row say what is declared.
+
+    Returns:
+        Whether it did not already.
+    """
+    columns = {"source": Source(source), **_columns_of(periodic)}
+    is_planned = row.paused_at is not None or row.planned_by == _plan_of(periodic)
+    if is_planned and all(getattr(row, name) == v for name, v in columns.items()):
+        return False
+    for name, value in columns.items():
+        setattr(row, name, value)
+    if not is_planned:
+        plan(row, now)
+    row.problem = ""
+    return True
+
+
+def _columns_of(periodic: Periodic) -> dict[str, Any]:
+    rule = periodic.rule
+    moments = {"at": rule.at, "start": rule.start, "end": rule.end}
+    args, kwargs = normalize_call(periodic.args, periodic.kwargs)
+    return {
+        "task": periodic.task,
+        "args": args,
+        "kwargs": kwargs,
+        "cron": rule.cron,
+        "every": rule.every,
+        "phase": rule.phase,
+        "timezone": rule.timezone,
+        "queue_name": periodic.queue_name,
+        "priority": periodic.priority,
+        "jitter": periodic.jitter,
+        "missed": periodic.missed,
+        "overlap": periodic.overlap,
+        **{name: value and as_stored(value) for name, value in moments.items()},
+    }
+
+
+def pause(names: Collection[str], now: datetime | None = None) -> int:
+    """Let ticks of these schedules pass without a job until they are resumed.
+
+    Returns:
+        How many were not paused already.
+    """
+    moment = now or get_engine().now()
+    active = _rows().filter(pk__in=names, paused_at=None)
+    return active.update(paused_at=moment, next_due=None)
+
+
+def resume(names: Collection[str], now: datetime | None = None) -> int:
+    """Give the ticks of these schedules jobs again, those that are still to come.
+
+    Returns:
+        How many were paused.
+    """
+    moment = now or get_engine().now()
+    # Whoever looks at them next finds no plan, and makes one.
+    paused = _rows().filter(pk__in=names, paused_at__isnull=False)
+    resumed = paused.update(paused_at=None, next_due=moment, planned_by="")
+    wakeup.call()
+    return resumed
+
+
+def save(schedule: Schedule, now: datetime | None = None) -> None:
+    """Write a schedule that somebody has made or changed, and plan it anew.
+
+    Raises:
+        InvalidSchedule: it cannot be understood.
+    """
+    if schedule.paused_at is None:
+        plan(schedule, now or get_engine().now())
+    schedule.save(using=get_engine().alias)
+    wakeup.call()
+
+
+def run_now(name: str, now: datetime | None = None) -> Job:
+    """Enqueue a job of the schedule at once, whatever its rule says.
+
+    Raises:
+        Schedule.DoesNotExist: there is no such schedule.
+        InvalidSchedule: its task is not registered here, or cannot be called so.
+    """
+    engine = get_engine()
+    with engine.transaction():
+        schedule = _rows().select_for_update().get(pk=name)
+        job = _job(schedule.as_periodic(), None, now or engine.now())
+        Job.objects.using(engine.alias).bulk_create([job])
+        schedule.last_job = job.pk
+        schedule.save(using=engine.alias, update_fields=["last_job"])
+        lifecycle.call_workers([job])
+    return job
+
+
+def _rows() -> ScheduleQuerySet:
+    return Schedule.objects.using(get_engine().alias)
+
+
+def _lock(rows: ScheduleQuerySet, *, skip_locked: bool = False) -> list[Schedule]:
+    return list(rows.order_by("pk").select_for_update(skip_locked=skip_locked))
