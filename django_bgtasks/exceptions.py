@@ -58,7 +58,8 @@ class InvalidSchedule(ValueError):
     def __init__(self, field: str, problem: str) -> None:
         self.field = field
         self.problem = problem
-        super().__init__(f"{field} {problem}.")
+        end = "" if problem.endswith((".", "?")) else "."
+        super().__init__(f"{field} {problem}{end}")
 
 
 class UnknownTask(LookupError):
@@ -183,7 +184,10 @@ def as_timedelta(delay: float | timedelta) -> timedelta:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of an error about ``name``: what may have been meant."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f" Did you mean {close[0]!r}?"
-    return f" It may be one of: {', '.join(known)}."
+    return likely(name, known) or f" It may be one of: {', '.join(known)}."
+
+
+def likely(name: str, known: Iterable[str]) -> str:
+    """The same where there are too many to name them all: empty if none is like it."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

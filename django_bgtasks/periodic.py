@@ -19,6 +19,7 @@ from django_bgtasks.exceptions import (
     InvalidSchedule,
     NotJSON,
     as_timedelta,
+    likely,
     suggestion,
 )
 from django_bgtasks.rules import ZERO, Rule, first_moment_of, zone_named
@@ -99,9 +100,12 @@ class Periodic:
         """
         task = find_task(self.task)
         if task is None:
-            known = suggestion(self.task, [task.path for task in registered_tasks()])
+            known = [task.path for task in registered_tasks()]
             raise InvalidSchedule(
-                "task", f"is {self.task!r}, and no such task is registered.{known}"
+                "task",
+                f"is {self.task!r}, and no such task is registered here. A task is "
+                "known when its module is the tasks.py of an installed app or is "
+                f"listed in BGTASKS['IMPORTS'].{likely(self.task, known)}",
             )
         try:
             task.check_arguments(self.args, self.kwargs)

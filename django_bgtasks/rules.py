@@ -25,7 +25,7 @@ from croniter import croniter
 from croniter.croniter import CroniterBadDateError, CroniterError
 from django.conf import settings
 
-from django_bgtasks.exceptions import InvalidSchedule, suggestion
+from django_bgtasks.exceptions import InvalidSchedule, likely
 
 #: Where intervals without a start are counted from, so that all who count agree.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -238,8 +238,7 @@ def zone_named(name: str) -> tzinfo:
     try:
         return ZoneInfo(name or settings.TIME_ZONE)
     except (LookupError, ValueError, OSError):
-        known = suggestion(name, available_timezones())
-        hint = known if known.startswith(" Did") else " Europe/Berlin would be one."
+        hint = likely(name, available_timezones()) or " Europe/Berlin would be one."
         raise InvalidSchedule(
             "timezone", f"is {name!r}, which is no time zone.{hint}"
         ) from None

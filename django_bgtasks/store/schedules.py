@@ -129,9 +129,9 @@ def _jobs_of(
     if schedule.last_job in unfinished:
         round_.overlaps.append(schedule.pk)
         ticks = []
-    elif schedule.next_due not in ticks:
-        round_.missed.append(schedule.pk)
     jobs = [_job(periodic, tick, now) for tick in ticks]
+    if schedule.next_due not in ticks and schedule.pk not in round_.overlaps:
+        round_.missed.append(schedule.pk)
     schedule.last_due = last
     schedule.next_due = _tick_after(periodic, last)
     if jobs:
