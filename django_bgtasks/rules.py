@@ -76,6 +76,10 @@ class Rule:
 
     def __post_init__(self) -> None:
         self._check_kind()
+        for name in ("at", "start", "end"):
+            moment = getattr(self, name)
+            # Arithmetic in a zone would be with what its clocks show.
+            object.__setattr__(self, name, moment and moment.astimezone(UTC))
         if self.cron:
             object.__setattr__(self, "cron", " ".join(self.cron.split()))
             _parsed(self.cron)
@@ -89,7 +93,8 @@ class Rule:
             return self.cron
         if self.every is not None:
             return f"every {_as_text(self.every)}"
-        return f"once, at {self.at:%Y-%m-%d %H:%M:%S %Z}"
+        local = self.at and self.at.astimezone(self.zone)
+        return f"once, at {local:%Y-%m-%d %H:%M:%S %Z}"
 
     @cached_property
     def zone(self) -> tzinfo:
@@ -98,6 +103,7 @@ class Rule:
 
     def next_after(self, moment: datetime) -> datetime | None:
         """The first tick after ``moment``; None if there is no more."""
+        moment = moment.astimezone(UTC)
         if self.start is not None and moment < self.start:
             # The start may be a tick itself.
             moment = self.start - timedelta.resolution
@@ -115,7 +121,7 @@ class Rule:
         tick = self.next_after(after)
         if tick is None or tick > until:
             return None
-        low, high = tick, until
+        low, high = tick, until.astimezone(UTC)
         while high - low > SECOND:
             middle = low + (high - low) / 2
             following = self.next_after(middle)
@@ -156,11 +162,10 @@ class Rule:
 
     def _next_unbounded(self, moment: datetime) -> datetime | None:
         if self.at is not None:
-            return self.at.astimezone(UTC) if self.at > moment else None
+            return self.at if self.at > moment else None
         try:
             if self.every is not None:
                 return self._next_interval(moment, self.every)
-            moment = moment.astimezone(UTC)
             if _leaves_hour_open(self.cron):
                 return self._next_as_clocks_run(moment)
             return self._next_local_time(moment)
@@ -170,7 +175,7 @@ class Rule:
 
     def _next_interval(self, moment: datetime, every: timedelta) -> datetime:
         first = (self.start or EPOCH) + self.phase
-        return (first + ((moment - first) // every + 1) * every).astimezone(UTC)
+        return first + ((moment - first) // every + 1) * every
 
     def _next_local_time(self, moment: datetime) -> datetime:
         wall = _wall(moment, self.zone)

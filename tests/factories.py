@@ -51,15 +51,16 @@ def living_worker(**columns):
 
 
 @contextmanager
-def held(job):
-    """Somebody else's transaction has a lock on the job's row."""
+def held(row):
+    """Somebody else's transaction has a lock on the row."""
+    table, key = row._meta.db_table, row._meta.pk.column
     other = connections.create_connection("default")
     try:
         other.set_autocommit(False)
         with other.cursor() as cursor:
             cursor.execute(
-                "SELECT id FROM django_bgtasks_job WHERE id = %s FOR UPDATE",
-                [job.pk.hex],
+                f"SELECT {key} FROM {table} WHERE {key} = %s FOR UPDATE",  # noqa: S608 (our own tables)
+                [row.pk.hex if isinstance(row.pk, uuid.UUID) else row.pk],
             )
         yield
         other.rollback()

@@ -21,6 +21,7 @@ from django_bgtasks.models.schedule import Source
 from django_bgtasks.periodic import Declared, Periodic
 from django_bgtasks.store import lifecycle, wakeup
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.tasks import Task
 from django_bgtasks.timing import as_aware, as_stored
 
 #: Schedules that one transaction deals with.
@@ -119,6 +120,7 @@ def _jobs_of(
 ) -> list[Job]:
     """The jobs of a schedule that is due, which is moved on behind them."""
     periodic = schedule.as_periodic()
+    task = periodic.bound_task()
     if schedule.planned_by != _plan_of(periodic):
         plan(schedule, now)
         return []
@@ -129,7 +131,7 @@ def _jobs_of(
     if schedule.last_job in unfinished:
         round_.overlaps.append(schedule.pk)
         ticks = []
-    jobs = [_job(periodic, tick, now) for tick in ticks]
+    jobs = [_job(periodic, task, tick, now) for tick in ticks]
     if schedule.next_due not in ticks and schedule.pk not in round_.overlaps:
         round_.missed.append(schedule.pk)
     schedule.last_due = last
@@ -152,13 +154,15 @@ def _due_ticks(schedule: Schedule, periodic: Periodic, now: datetime) -> list[da
     return [first, *(tick for tick in stored if tick > first)][-MISSED_LIMIT:]
 
 
-def _job(periodic: Periodic, tick: datetime | None, now: datetime) -> Job:
+def _job(
+    periodic: Periodic, task: Task[Any, Any], tick: datetime | None, now: datetime
+) -> Job:
     """A new job of a schedule, not yet written.
 
     Args:
+        task: with the options of its jobs.
         tick: for which it is; None if somebody wants it now.
     """
-    task = periodic.bound_task()
     wait = None if tick is None else periodic.wait_after(tick)
     if tick is not None and wait:
         task = task.using(run_after=tick + wait)
@@ -350,7 +354,8 @@ def run_now(name: str, now: datetime | None = None) -> Job:
     engine = get_engine()
     with engine.transaction():
         schedule = _rows().select_for_update().get(pk=name)
-        job = _job(schedule.as_periodic(), None, now or engine.now())
+        periodic = schedule.as_periodic()
+        job = _job(periodic, periodic.bound_task(), None, now or engine.now())
         Job.objects.using(engine.alias).bulk_create([job])
         schedule.last_job = job.pk
         schedule.save(using=engine.alias, update_fields=["last_job"])

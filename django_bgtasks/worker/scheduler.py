@@ -55,7 +55,7 @@ class Scheduler:
                     self._survive(error)
                 else:
                     self._trouble.is_over()
-                    self._ears.listen(self._scheduling.timer.rest)
+                    self.wait(self._scheduling.timer.rest)
             logger.info("The scheduler has stopped")
 
     def stop(self) -> None:
@@ -85,6 +85,10 @@ class Scheduler:
             # Somebody may have changed a schedule.
             self._scheduling.timer.make_due_in(0)
         return self._scheduling.do_what_is_due()
+
+    def wait(self, seconds: float) -> None:
+        """Until there may be something due, at most for ``seconds``."""
+        self._ears.listen(seconds)
 
     def catch_up(self) -> None:
         """Deal with all that is due."""

@@ -414,3 +414,17 @@ def change_password(user, password):
 @sensitive_variables()
 async def achange_password(user, password):
     raise ValueError(f"{user} has no {password}")
+
+
+@background(takes_context=True)
+def leave_its_tick(context, path):
+    """Appends the tick that it is for to a file."""
+    with Path(path).open("a") as file:
+        file.write(f"{context.scheduled_for}\n")
+
+
+@background(takes_context=True)
+async def aleave_its_tick(context, path):
+    """The same without a thread."""
+    with Path(path).open("a") as file:
+        file.write(f"{context.scheduled_for}\n")
