@@ -156,7 +156,7 @@ def test_around_a_change_of_clocks(zone, expression, begin, expected):
     tick, seen = local(zone, begin), []
     for _ in range(expected.count(":") // 2):
         tick = rule.next_after(tick)
-        seen.append(f"{tick.astimezone(rule.zone):%m-%d %H:%M%:z}")
+        seen.append(tick.astimezone(rule.zone).isoformat(" ", "minutes")[5:])
     assert " ".join(seen) == expected
 
 

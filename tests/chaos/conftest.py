@@ -130,7 +130,13 @@ def disk(any_disk):
 
 
 @pytest.fixture
-def storm(transactional_db, tmp_path, request):
-    storm = Storm(tmp_path, random.Random(f"{SEED} {request.node.name}"))  # noqa: S311
+def chance(request):
+    """Makes all choices of a test, the same ones with the same seed."""
+    return random.Random(f"{SEED} {request.node.name}")  # noqa: S311 (hides nothing)
+
+
+@pytest.fixture
+def storm(transactional_db, tmp_path, chance):
+    storm = Storm(tmp_path, chance)
     yield storm
     storm.clear_away()

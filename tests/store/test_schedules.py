@@ -8,9 +8,9 @@ from django.conf import settings
 from django.db import connection, connections
 
 from django_bgtasks.exceptions import InvalidSchedule
-from django_bgtasks.models import Job, Schedule
+from django_bgtasks.models import Job, JobQuerySet, Schedule
 from django_bgtasks.periodic import Declared
-from django_bgtasks.store import schedules
+from django_bgtasks.store import lifecycle, schedules
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.timing import as_aware, as_stored
 from tests.factories import held
@@ -397,6 +397,25 @@ def test_what_another_scheduler_is_at_is_passed_over(make, only):
     assert [job.schedule for job in round_.jobs] == ["b"]
     schedules.enqueue_due(NOON + 10 * MINUTE)
     assert (minutes("a"), minutes("b")) == ([10], [10])
+
+
+@pytest.mark.parametrize("place", ["unfinished", "before the jobs", "after the jobs"])
+def test_who_dies_halfway_has_done_nothing(make, monkeypatch, place):
+    def die(*args):
+        raise KeyboardInterrupt
+
+    make()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if place == "unfinished":
+            patch.setattr(schedules, "_unfinished_jobs", die)
+        elif place == "before the jobs":
+            patch.setattr(JobQuerySet, "bulk_create", die)
+        else:
+            patch.setattr(lifecycle, "call_workers", die)
+        schedules.enqueue_due(NOON + 10 * MINUTE)
+    assert minutes() == []
+    schedules.enqueue_due(NOON + 11 * MINUTE)
+    assert minutes() == [10]
 
 
 def test_a_batch_is_not_all(make):
