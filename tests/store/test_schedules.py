@@ -399,20 +399,23 @@ def test_what_another_scheduler_is_at_is_passed_over(make, only):
     assert (minutes("a"), minutes("b")) == ([10], [10])
 
 
-@pytest.mark.parametrize("place", ["unfinished", "before the jobs", "after the jobs"])
-def test_who_dies_halfway_has_done_nothing(make, monkeypatch, place):
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (schedules, "_unfinished_jobs"),
+        (JobQuerySet, "bulk_create"),
+        (lifecycle, "call_workers"),
+    ],
+)
+def test_who_dies_halfway_has_done_nothing(make, monkeypatch, owner, name):
     def die(*args):
         raise KeyboardInterrupt
 
     make()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        if place == "unfinished":
-            patch.setattr(schedules, "_unfinished_jobs", die)
-        elif place == "before the jobs":
-            patch.setattr(JobQuerySet, "bulk_create", die)
-        else:
-            patch.setattr(lifecycle, "call_workers", die)
-        schedules.enqueue_due(NOON + 10 * MINUTE)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, die)
+        with pytest.raises(KeyboardInterrupt):
+            schedules.enqueue_due(NOON + 10 * MINUTE)
     assert minutes() == []
     schedules.enqueue_due(NOON + 11 * MINUTE)
     assert minutes() == [10]
