@@ -15,7 +15,7 @@ from django_bgtasks.compat.importing import LeftOut, OldSchedule, Translation
 from django_bgtasks.compat.tables import Row, Tables
 from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.periodic import Periodic
-from django_bgtasks.rules import EPOCH, SHORTEST_INTERVAL, ZERO, Rule
+from django_bgtasks.rules import EPOCH, SHORTEST_INTERVAL, Rule
 
 TABLE = "django_celery_beat_periodictask"
 _KINDS = ("crontab", "interval", "clocked", "solar")
@@ -27,7 +27,7 @@ _UNKNOWN_HERE = {
     "the task",
     "exchange": "there are queues only",
     "routing_key": "there are queues only",
-    "headers": "jobs have none; use arguments",
+    "headers": "jobs have none; use an argument",
     "expire_seconds": "a job waits until it is run",
 }
 
@@ -67,7 +67,7 @@ class BeatSchedule(OldSchedule):
         _check_end(rule, now)
         if self._row["one_off"] and rule.at is None:
             rule = self._once(rule, now)
-            notes.append(f"runs once: {rule}")
+            notes.append(f"runs {rule}")
         periodic = Periodic(
             name=self.name,
             task=self.task,
@@ -87,7 +87,7 @@ class BeatSchedule(OldSchedule):
         return [
             f"{column} {self._row.text(column)} does not carry over: {advice}"
             for column, advice in _UNKNOWN_HERE.items()
-            if self._row.text(column) not in ("", "{}")
+            if self._row.text(column) not in ("", "{}", "null")
         ]
 
     def _rule(self) -> Rule:
@@ -100,8 +100,8 @@ class BeatSchedule(OldSchedule):
             raise LeftOut(f"its {kind} does not exist any more")
         if kind == "solar":
             raise LeftOut(
-                f"runs at {when.text('event')} of the sun, which is no rule here. Let a "
-                "daily task enqueue it with schedule="
+                f"runs by the sun ({when.text('event')}), of which no rule here knows. "
+                "A daily task can reckon the time and enqueue it with schedule="
             )
         options = {
             "crontab": self._cron_options,
@@ -121,11 +121,18 @@ class BeatSchedule(OldSchedule):
         every = timedelta(**{interval.text("period"): interval["every"]})
         if every < SHORTEST_INTERVAL:
             raise LeftOut(f"runs every {every}; here, the shortest interval is 1 s")
-        # Celery counts from the last run.
-        start = self._row.moment("start_time") or EPOCH
-        last = self._row.moment("last_run_at") or start
-        phase = (last - start) % every if last > start else ZERO
+        start = self._row.moment("start_time")
+        phase = (self._counted_from() - (start or EPOCH)) % every
         return {"every": every, "phase": phase // _SECOND * _SECOND}
+
+    def _counted_from(self) -> datetime:
+        """What celery waits from: the last run, the start, or else the last change."""
+        return (
+            self._row.moment("last_run_at")
+            or self._row.moment("start_time")
+            or self._row.moment("date_changed")
+            or EPOCH
+        )
 
     def _clocked_options(self, clocked: Row) -> dict[str, Any]:
         return {"at": clocked.moment("clocked_time")}
@@ -139,8 +146,8 @@ class BeatSchedule(OldSchedule):
 
 def _check_end(rule: Rule, now: datetime) -> None:
     if rule.next_after(now) is None:
-        last = rule.at or rule.end
-        raise LeftOut(f"is over: its last time was {last:%Y-%m-%d %H:%M:%S %Z}")
+        end = rule.at or rule.end
+        raise LeftOut(f"is over since {end:%Y-%m-%d %H:%M:%S %Z}")
 
 
 def _parsed(column: str, text: str) -> Any:

@@ -28,9 +28,9 @@ _COMMON_YEAR = 2023
 
 #: Columns that say something which has no counterpart here, and what to do about it.
 _UNKNOWN_HERE = {
-    "hook": "call it at the end of the task",
-    "intended_date_kwarg": "with takes_context=True, the task can ask for its job, "
-    "whose scheduled_for it is",
+    "hook": "call it where the task ends",
+    "intended_date_kwarg": "take the context instead (takes_context=True), and look at "
+    "its scheduled_for",
 }
 
 
