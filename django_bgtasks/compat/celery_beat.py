@@ -165,9 +165,8 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _timezone_of(crontab: Row) -> str:
-    if _minds_zones():
-        return crontab.text("timezone") or "UTC"
-    return getattr(settings, "CELERY_TIMEZONE", None) or "UTC"
+    own = crontab.text("timezone") if _minds_zones() else ""
+    return own or str(getattr(settings, "CELERY_TIMEZONE", None) or "UTC")
 
 
 def _zone_of_naive_moments() -> tzinfo | None:

@@ -6,6 +6,7 @@ import ast
 from calendar import monthrange
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -73,7 +74,9 @@ class QSchedule(OldSchedule):
         kwargs = _keywords(self._row.text("kwargs"))
         options = kwargs.pop("q_options", None)
         if options:
-            notes.append(f"q_options {options} do not carry over: see @background")
+            notes.append(
+                f"q_options {options} do not carry over: give options to @background"
+            )
         periodic = Periodic(
             name=self.name,
             task=self.task,
@@ -126,23 +129,18 @@ class QSchedule(OldSchedule):
         return Rule(every=timedelta(days=14), start=start)
 
     def _cron(self, kind: str, local: datetime, notes: list[str]) -> str:
-        at = f"{local.minute} {local.hour}"
         if kind == "C":
             return self._row.text("cron")
-        if kind == "H":
-            return f"{local.minute} * * * *"
-        if kind == "D":
-            return f"{at} * * *"
-        if kind == "W":
-            return f"{at} * * {local.isoweekday() % 7}"
-        if kind not in _MONTHS:
+        if kind in _MONTHS:
+            return _monthly(_months_from(local.month, _MONTHS[kind]), local, notes)
+        expressions = {
+            "H": f"{local.minute} * * * *",
+            "D": f"{local.minute} {local.hour} * * *",
+            "W": f"{local.minute} {local.hour} * * {local.isoweekday() % 7}",
+        }
+        if kind not in expressions:
             raise LeftOut(f"has a schedule_type {kind!r} that nobody knows")
-        months = _months_from(local.month, _MONTHS[kind])
-        day = str(local.day)
-        if any(local.day > _shortest(month) for month in months):
-            notes.append(f"runs on the last day of the month, where it was day {day}")
-            day = "L"
-        return f"{at} {day} {'*' if kind == 'M' else ','.join(map(str, months))} *"
+        return expressions[kind]
 
     def _limited(self, rule: Rule, now: datetime, notes: list[str]) -> Rule:
         """The rule with an end where no runs are left."""
@@ -156,13 +154,16 @@ class QSchedule(OldSchedule):
         for _ in range(left):
             end = rule.next_after(end) or end
         notes.append(f"has {left} runs left: ends at {end:%Y-%m-%d %H:%M:%S %Z}")
-        return Rule(
-            cron=rule.cron,
-            every=rule.every,
-            timezone=rule.timezone,
-            start=rule.start,
-            end=end,
-        )
+        return replace(rule, end=end)
+
+
+def _monthly(months: list[int], local: datetime, notes: list[str]) -> str:
+    day = str(local.day)
+    if any(local.day > _shortest(month) for month in months):
+        notes.append(f"runs on the last day of the month, where it was day {day}")
+        day = "L"
+    named = "*" if len(months) == 12 else ",".join(map(str, months))
+    return f"{local.minute} {local.hour} {day} {named} *"
 
 
 def _months_from(first: int, step: int) -> list[int]:
@@ -189,9 +190,7 @@ def _arguments(text: str) -> list[Any]:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise InvalidSchedule(
-            "args", f"is {text!r}, which is no value: {error}"
-        ) from None
+        raise InvalidSchedule("args", f"cannot be read: {error}") from None
     return list(value) if isinstance(value, tuple) else [value]
 
 
@@ -202,7 +201,7 @@ def _keywords(text: str) -> dict[str, Any]:
     try:
         return _dict(text) if text.startswith("{") else _call(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise InvalidSchedule("kwargs", f"is {text!r}: {error}") from None
+        raise InvalidSchedule("kwargs", f"cannot be read: {error}") from None
 
 
 def _dict(text: str) -> dict[str, Any]:

@@ -173,7 +173,8 @@ class Importer:
         if translation.is_paused:
             row.next_due = None
         if translation.last_run is not None:
-            row.last_due = as_stored(translation.last_run)
+            # A clock that was wrong must not hold back the next run.
+            row.last_due = min(as_stored(translation.last_run), now)
         with transaction.atomic(using=get_engine().alias):
             schedules.save(row, now)
 

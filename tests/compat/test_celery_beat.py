@@ -6,6 +6,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from django_bgtasks.models import Schedule
+from django_bgtasks.store import schedules
 from django_bgtasks.timing import as_aware, as_stored
 from tests.compat import old_tables
 from tests.compat.conftest import NOW
@@ -98,6 +99,12 @@ def test_an_interval_that_never_ran_goes_on_from_the_last_change(run, row, due):
     hourly(date_changed=stored(NOW - DAY + timedelta(minutes=5)))
     run(COMMAND)
     assert due(row()) == datetime(2026, 11, 21, 9, 5)
+
+
+def test_a_last_run_that_is_still_to_come_holds_nothing_back(run, row, due):
+    hourly(last_run_at=stored(NOW + 5 * HOUR))
+    run(COMMAND)
+    assert due(row()) == datetime(2026, 11, 21, 10, 0)
 
 
 def test_less_than_a_second_is_left_out(run):
@@ -196,11 +203,20 @@ def test_what_a_row_holds_that_nobody_expects_does_not_stop_the_others(run):
 
 
 def test_what_the_database_does_not_take_does_not_stop_the_others(run, monkeypatch):
-    hourly(name="bad", queue="x" * 101)
+    def save(schedule, now):
+        # Twice what must be unique: an error of the database's own.
+        original(schedule, now)
+        if schedule.pk == "bad":
+            Schedule.objects.bulk_create([schedule])
+
+    original = schedules.save
+    monkeypatch.setattr(schedules, "save", save)
+    hourly(name="bad")
     hourly(name="good")
     report = run(COMMAND)
-    assert "imported: good" in report
-    assert Schedule.objects.filter(pk="good").exists()
+    assert report.startswith("left out: bad\n    The database does not take it: ")
+    assert report.endswith("imported: good\n1 imported, 0 paused, 1 left out.\n")
+    assert [row.pk for row in Schedule.objects.all()] == ["good"]
 
 
 def test_what_does_not_carry_over_is_named(run):
