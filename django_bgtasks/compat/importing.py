@@ -119,7 +119,8 @@ class Importer:
             row = self._row_for(old.name)
             translation = self._translate(old, now)
             self._write(row, translation, now)
-        except (LeftOut, InvalidSchedule) as error:
+        except ValueError as error:
+            # LeftOut, InvalidSchedule, or a driver's own: NUL in a text, for one.
             return Line(old.name, Fate.LEFT_OUT, [str(error)])
         except (DataError, IntegrityError) as error:
             note = f"The database does not take it: {error}"

@@ -219,6 +219,13 @@ def test_what_the_database_does_not_take_does_not_stop_the_others(run, monkeypat
     assert [row.pk for row in Schedule.objects.all()] == ["good"]
 
 
+def test_what_a_driver_does_not_take_does_not_stop_the_others(run, only):
+    only("sqlite", "mysql")  # their tables may hold NUL
+    hourly(name="bad", queue="a\x00b")
+    hourly(name="good")
+    assert "imported: good\n" in run(COMMAND)
+
+
 def test_what_does_not_carry_over_is_named(run):
     hourly(
         priority=0,
