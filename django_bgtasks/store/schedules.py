@@ -274,7 +274,7 @@ def _change(row: Schedule, source: str, periodic: Periodic, now: datetime) -> bo
     Returns:
         Whether it did not already.
     """
-    columns = {"source": Source(source), **_columns_of(periodic)}
+    columns = {"source": Source(source), **columns_of(periodic)}
     is_planned = row.paused_at is not None or row.planned_by == _plan_of(periodic)
     if is_planned and all(getattr(row, name) == v for name, v in columns.items()):
         return False
@@ -286,7 +286,8 @@ def _change(row: Schedule, source: str, periodic: Periodic, now: datetime) -> bo
     return True
 
 
-def _columns_of(periodic: Periodic) -> dict[str, Any]:
+def columns_of(periodic: Periodic) -> dict[str, Any]:
+    """What a row says of a periodic job."""
     rule = periodic.rule
     moments = {"at": rule.at, "start": rule.start, "end": rule.end}
     args, kwargs = normalize_call(periodic.args, periodic.kwargs)
