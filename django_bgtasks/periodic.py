@@ -115,10 +115,17 @@ class Periodic:
             raise InvalidSchedule(wrong, f"cannot be used: {error}") from None
         options = {"queue_name": self.queue_name or None, "priority": self.priority}
         for option, value in options.items():
+            if value is None:
+                continue
             try:
                 task = task.using(**{option: value})
             except (InvalidTask, TypeError) as error:
                 raise InvalidSchedule(option, f"cannot be used: {error}") from None
+        try:
+            # What the settings of its backend allow may have changed since.
+            task.get_backend().validate_task(task)
+        except InvalidTask as error:
+            raise InvalidSchedule("task", f"cannot be used: {error}") from None
         return task
 
     def wait_after(self, tick: datetime) -> timedelta:

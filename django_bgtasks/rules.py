@@ -323,8 +323,10 @@ def _parsed(expression: str) -> croniter:
         )
     for field, size in zip(fields, _FIELD_SIZES, strict=False):
         _check_step(expression, field, size)
+    # A range of one value, which croniter takes for all there are.
+    unambiguous = re.sub(r"\b(\w+)-\1\b(/\d+)?", r"\1", expression)
     try:
-        return croniter(expression, EPOCH.replace(tzinfo=None))
+        return croniter(unambiguous, EPOCH.replace(tzinfo=None))
     except CroniterError as error:
         raise InvalidSchedule(
             "cron", f"is {expression!r}, which is no cron expression: {error}"

@@ -118,6 +118,17 @@ def test_a_sixth_field_is_for_seconds(expression):
     assert list(ticks_between(rule, begin, end)) == expected
 
 
+@pytest.mark.parametrize(
+    "expression", ["5 3-3 * * *", "5 3-3/2 * * *", "5-5 3 * * 0-6"]
+)
+def test_a_range_of_one_value_is_that_value(expression):
+    rule, plain = (Rule(cron=c, timezone="UTC") for c in (expression, "5 3 * * *"))
+    begin, end = (datetime(2026, 3, day, tzinfo=UTC) for day in (1, 9))
+    assert list(ticks_between(rule, begin, end)) == list(
+        ticks_between(plain, begin, end)
+    )
+
+
 # -- by hand, around both changes
 
 BY_HAND = [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage
 from django.db import models
 from django.db.models import Q
@@ -145,12 +147,13 @@ class Schedule(models.Model):
         Raises:
             InvalidSchedule: the row says nothing that can be understood.
         """
-        return Rule(
+        return _rule(
             cron=self.cron,
             every=self.every,
             phase=self.phase,
             at=_aware(self.at),
-            timezone=self.timezone,
+            # By name, for TIME_ZONE may be another one tomorrow.
+            timezone=self.timezone or settings.TIME_ZONE,
             start=_aware(self.start),
             end=_aware(self.end),
         )
@@ -173,6 +176,10 @@ class Schedule(models.Model):
             missed=self.missed,  # type: ignore[arg-type]  # checked there
             overlap=self.overlap,  # type: ignore[arg-type]  # checked there
         )
+
+
+# To check one takes longer than all that follows, and there are few different ones.
+_rule = lru_cache(maxsize=10_000)(Rule)
 
 
 def _aware(moment: datetime | None) -> datetime | None:

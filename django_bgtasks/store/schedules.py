@@ -7,7 +7,7 @@ schedule's row, so that any number of schedulers may run, and die at any point.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -109,10 +109,35 @@ def _enqueue_ticks(names: Collection[str], now: datetime) -> Round:
                 round_.jobs += _jobs_of(schedule, now, unfinished, round_)
             except Exception as error:  # noqa: BLE001 (whatever a row holds, the others go on)
                 schedule.problem = round_.problems[schedule.pk] = _as_problem(error)
-        _rows().bulk_update(schedules, _TICK_COLUMNS)
+        _write_ticks(schedules)
         Job.objects.using(engine.alias).bulk_create(round_.jobs)
         lifecycle.call_workers(round_.jobs)
     return round_
+
+
+def _write_ticks(schedules: Iterable[Schedule]) -> None:
+    """Write what ticks have changed in their schedules.
+
+    Past the ORM, whose bulk_update() takes longer than all the rest.
+    """
+    engine = get_engine()
+    fields: list[Any] = [Schedule._meta.get_field(name) for name in _TICK_COLUMNS]
+    assignments = ", ".join(f"{engine.quote(field.column)} = %s" for field in fields)
+    fields.append(Schedule._meta.pk)
+    table, key = engine.quote(Schedule._meta.db_table), engine.quote(fields[-1].column)
+    with engine.connection.cursor() as cursor:
+        cursor.executemany(
+            f"UPDATE {table} SET {assignments} WHERE {key} = %s",  # noqa: S608 (our own table)
+            [
+                [
+                    field.get_db_prep_save(
+                        getattr(row, field.attname), engine.connection
+                    )
+                    for field in fields
+                ]
+                for row in schedules
+            ],
+        )
 
 
 def _jobs_of(
@@ -121,7 +146,7 @@ def _jobs_of(
     """The jobs of a schedule that is due, which is moved on behind them."""
     periodic = schedule.as_periodic()
     task = periodic.bound_task()
-    if schedule.planned_by != _plan_of(periodic):
+    if schedule.planned_by != repr(periodic.rule):
         plan(schedule, now)
         return []
     ticks = _due_ticks(schedule, periodic, now)
@@ -197,7 +222,7 @@ def plan(schedule: Schedule, now: datetime) -> None:
     # A clock that was set back gives no tick a second job.
     since = max(now, schedule.last_due or now)
     schedule.next_due = _tick_after(periodic, since)
-    schedule.planned_by = _plan_of(periodic)
+    schedule.planned_by = repr(periodic.rule)
     schedule.problem = ""
 
 
@@ -207,11 +232,6 @@ def _tick_after(periodic: Periodic, moment: datetime) -> datetime | None:
     while tick is not None and as_stored(tick) <= moment:
         tick = periodic.rule.next_after(tick)
     return None if tick is None else as_stored(tick)
-
-
-def _plan_of(periodic: Periodic) -> str:
-    # With the zone, for TIME_ZONE may have changed, which no row says.
-    return repr(replace(periodic.rule, timezone=str(periodic.rule.zone)))
 
 
 def recheck() -> list[str]:
@@ -275,15 +295,15 @@ def _change(row: Schedule, source: str, periodic: Periodic, now: datetime) -> bo
         Whether it did not already.
     """
     columns = {"source": Source(source), **columns_of(periodic)}
-    is_planned = row.paused_at is not None or row.planned_by == _plan_of(periodic)
-    if is_planned and all(getattr(row, name) == v for name, v in columns.items()):
-        return False
+    has_changed = any(getattr(row, name) != value for name, value in columns.items())
     for name, value in columns.items():
         setattr(row, name, value)
+    is_planned = row.paused_at is not None or row.planned_by == repr(row.rule)
     if not is_planned:
         plan(row, now)
-    row.problem = ""
-    return True
+    if has_changed:
+        row.problem = ""
+    return has_changed or not is_planned
 
 
 def columns_of(periodic: Periodic) -> dict[str, Any]:
