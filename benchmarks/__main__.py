@@ -23,7 +23,7 @@ from benchmarks.targets import FLOORS, OURS
 from benchmarks.workloads import WORKLOADS, Sizes
 
 #: What says something only about ourselves, and what only beside others.
-OUR_WORKLOADS = ("flat", "snapshot")
+OUR_WORKLOADS = ("flat", "snapshot", "schedules")
 PEER_WORKLOADS = ("crunch",)
 PICKUP_SAMPLES = 300
 
@@ -51,6 +51,7 @@ def _plan(options: argparse.Namespace) -> Plan:
             jobs=options.jobs,
             rows=options.rows,
             samples=max(30, PICKUP_SAMPLES // options.rounds),
+            schedules=options.schedules,
         ),
         output=options.output,
     )
@@ -105,6 +106,12 @@ def _add_run(
     )
     parser.add_argument(
         "--rows", type=int, default=1_000_000, help="rows that a full table holds"
+    )
+    parser.add_argument(
+        "--schedules",
+        type=int,
+        default=100_000,
+        help="periodic jobs, a hundredth of them due in each second",
     )
     parser.add_argument("--output", type=Path, default=WORKSPACE / output)
 

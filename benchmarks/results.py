@@ -54,6 +54,11 @@ METRICS = {
     "flat_backlog": Metric("drain, another queue's rows", _PER_SECOND),
     "snapshot_none": Metric("drain, no snapshot", _PER_SECOND),
     "snapshot_held": Metric("drain, old snapshot", _PER_SECOND),
+    "tick_p50": Metric("tick to job p50", "ms"),
+    "tick_p99": Metric("tick to job p99", "ms"),
+    "tick_max": Metric("tick to job, the latest", "ms"),
+    "scheduler_cpu": Metric("CPU of the scheduler", "%"),
+    "scheduler_idle_cpu": Metric("CPU of an idle scheduler", "%"),
 }
 
 

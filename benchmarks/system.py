@@ -46,7 +46,8 @@ class Load:
     """What a worker command has to bear.
 
     Args:
-        body: name of the function in ``bodies`` that the jobs run.
+        body: name of the function in ``bodies`` that the jobs run; ``schedules`` for
+            the process that makes periodic jobs, and runs none.
         concurrency: jobs to run at the same time in all; 0: whatever drains fastest
             on two cores, by the system's own documentation.
         processes: worker processes; 0: as above.
@@ -98,6 +99,21 @@ class System(ABC):
 
     def add_future(self, count: int) -> None:
         """Add jobs that are due in a year, by any quick way."""
+        raise NotImplementedError
+
+    def add_schedules(self, count: int) -> None:
+        """Add schedules of which a hundredth is due in each full second."""
+        raise NotImplementedError
+
+    def add_sleeping_schedules(self, count: int) -> None:
+        """Add schedules that are due in a year."""
+        raise NotImplementedError
+
+    def new_ticks(self) -> list[float]:
+        """The ticks of the jobs that the scheduler has made since the last question.
+
+        As seconds since the epoch.
+        """
         raise NotImplementedError
 
     def add_backlog(self, count: int) -> None:
@@ -291,6 +307,31 @@ def _add_backlog(system: System, count: str) -> bool:
     return True
 
 
+def _add_schedules(system: System, count: str) -> bool:
+    system.add_schedules(int(count))
+    system.autovacuum()
+    return True
+
+
+def _add_sleeping_schedules(system: System, count: str) -> bool:
+    system.add_sleeping_schedules(int(count))
+    system.autovacuum()
+    return True
+
+
+def _tick_delays(system: System, seconds: str) -> list[float]:
+    """How late jobs are there for others to see, for that many seconds."""
+    system.new_ticks()
+    delays: list[float] = []
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        ticks = system.new_ticks()
+        now = time.time()
+        delays += [now - tick for tick in ticks]
+        time.sleep(GENTLE_LOOK)  # noqa: TID251 (rows send no event)
+    return delays
+
+
 def _hold_snapshot(system: System) -> bool:
     """Hold it until standard input ends."""
     system.hold_snapshot()
@@ -315,5 +356,8 @@ _VERBS = {
     "add-history": _add_history,
     "add-future": _add_future,
     "add-backlog": _add_backlog,
+    "add-schedules": _add_schedules,
+    "add-sleeping-schedules": _add_sleeping_schedules,
+    "tick-delays": _tick_delays,
     "hold-snapshot": _hold_snapshot,
 }

@@ -153,6 +153,16 @@ def _targets_of(
             _ratio(_difference(two, one), one),
         ),
         _at_least(1_900, f"{name}: 10 ms naps, 20 at once, jobs/s", median("naps")),
+        _at_most(
+            1_000,
+            f"{name}: tick to job with 1,000 due at once each second, the latest, ms",
+            median("tick_max"),
+        ),
+        _at_most(
+            0.5,
+            f"{name}: CPU of an idle scheduler, % of a core",
+            median("scheduler_idle_cpu"),
+        ),
     ]
 
 

@@ -42,11 +42,13 @@ class Sizes:
         rows: finished and future rows to drain beside; a tenth as many of another
             queue.
         samples: jobs picked up by an idle worker.
+        schedules: periodic jobs; a hundredth of them is due in each second.
     """
 
     jobs: int
     rows: int
     samples: int
+    schedules: int
 
     def jobs_for(self, subject: Subject) -> int:
         """Jobs that ``subject`` shall drain."""
@@ -140,6 +142,32 @@ def crunch(subject: Subject, sizes: Sizes) -> Metrics:
     return {"crunch": _drain(subject, load, min(CRUNCHES, sizes.jobs_for(subject)))}
 
 
+def schedules(subject: Subject, sizes: Sizes) -> Metrics:
+    """Periodic jobs, a hundredth of them due in each second; and none of them due."""
+    subject.start_anew()
+    subject.ask("add-schedules", sizes.schedules)
+    with subject.working(Load("schedules")) as scheduler:
+        time.sleep(REST)  # noqa: TID251 (it catches up first)
+        before = scheduler.cpu_seconds()
+        delays = subject.ask("tick-delays", IDLE_SECONDS)
+        busy = scheduler.cpu_seconds() - before
+    if len(delays) < sizes.schedules / 100 * (IDLE_SECONDS - 1):
+        raise RunFailed(f"in {IDLE_SECONDS} s, {len(delays)} ticks had jobs")
+    subject.start_anew()
+    subject.ask("add-sleeping-schedules", sizes.schedules)
+    with subject.working(Load("schedules")) as scheduler:
+        time.sleep(REST)  # noqa: TID251 (becoming idle is no event)
+        before = scheduler.cpu_seconds()
+        time.sleep(IDLE_SECONDS)  # noqa: TID251 (this is measured)
+        idle = scheduler.cpu_seconds() - before
+    return {
+        **_in_ms("tick", delays),
+        "tick_max": 1000 * max(delays),
+        "scheduler_cpu": 100 * busy / IDLE_SECONDS,
+        "scheduler_idle_cpu": 100 * idle / IDLE_SECONDS,
+    }
+
+
 def flat(subject: Subject, sizes: Sizes) -> Metrics:
     """A drain of an empty installation, and of three that hold many rows."""
     full = {
@@ -181,9 +209,10 @@ WORKLOADS: dict[str, Callable[[Subject, Sizes], Metrics]] = {
     "idle": idle,
     "flat": flat,
     "snapshot": snapshot,
+    "schedules": schedules,
 }
 #: Those that come out the same every time: one round will do.
-STEADY = ("memory", "idle")
+STEADY = ("memory", "idle", "schedules")
 
 
 def _drain(subject: Subject, load: Load, count: int) -> float:

@@ -165,7 +165,7 @@ def test_a_queue_that_the_backend_does_not_have_is_an_error(settings):
     backend = {"BACKEND": "django_bgtasks.backend.DatabaseBackend", "QUEUES": ["mail"]}
     with override_settings(TASKS={"default": backend}):
         (message,) = errors(x={"task": PATH, "every": 9, "args": [1]})
-    assert "queue_name" in message
+    assert "Queue 'default' is not valid" in message
 
 
 def test_a_name_must_fit_its_column():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import django
 from django.core.management import call_command
@@ -20,8 +22,9 @@ django.setup()
 
 from benchmarks.systems.bgtasks.tasks import tasks  # noqa: E402 (wants Django set up)
 from django_bgtasks import enqueue_many  # noqa: E402 (as above)
-from django_bgtasks.models import Job, Queue  # noqa: E402 (as above)
+from django_bgtasks.models import Job, Queue, Schedule  # noqa: E402 (as above)
 from django_bgtasks.models.job import Status, new_id  # noqa: E402 (as above)
+from django_bgtasks.store import schedules  # noqa: E402 (as above)
 
 #: A queue that no worker works on.
 OTHER_QUEUE = "other"
@@ -39,6 +42,8 @@ class BGTasks(DjangoSystem):
     def __init__(self, *, processes: int, nth_id: str) -> None:
         self._processes = processes
         self._nth_id = nth_id
+        #: The last job of the scheduler that was asked for.
+        self._last_seen = UUID(int=0)
 
     def enqueue_one(self, body: str, *args: int) -> Any:
         return tasks[body](*args)
@@ -55,8 +60,11 @@ class BGTasks(DjangoSystem):
         return ready + Job.objects.filter(worker__isnull=False).count()
 
     def worker_command(self, load: Load) -> list[str]:
+        manage = [sys.executable, "-m", "django"]
+        if load.body == "schedules":
+            return [*manage, "run_scheduler"]
         processes = load.processes or (1 if load.concurrency else self._processes)
-        command = [sys.executable, "-m", "django", "run_tasks"]
+        command = [*manage, "run_tasks"]
         if load.concurrency:
             command += ["--threads", str(max(1, load.concurrency // processes))]
         if processes > 1:
@@ -82,6 +90,32 @@ class BGTasks(DjangoSystem):
     def add_backlog(self, count: int) -> None:
         Queue.objects.create(name=OTHER_QUEUE, paused_at=timezone.now())
         self._add_copies(count, status=Status.READY, queue=OTHER_QUEUE)
+
+    def add_schedules(self, count: int) -> None:
+        interval = timedelta(seconds=100)
+        self._add_schedules(
+            Schedule(every=interval, phase=timedelta(seconds=n % 100), name=f"{n}")
+            for n in range(count)
+        )
+
+    def add_sleeping_schedules(self, count: int) -> None:
+        due = timezone.now() + timedelta(days=365)
+        self._add_schedules(Schedule(at=due, name=f"{n}") for n in range(count))
+
+    def _add_schedules(self, made: Iterable[Schedule]) -> None:
+        now = timezone.now()
+        rows = list(made)
+        for row in rows:
+            row.task = tasks["noop"].path
+            schedules.plan(row, now)
+        Schedule.objects.bulk_create(rows, batch_size=500)
+
+    def new_ticks(self) -> list[float]:
+        rows = Job.objects.filter(pk__gt=self._last_seen).order_by("pk")
+        seen = list(rows.values_list("pk", "scheduled_for"))
+        if seen:
+            self._last_seen = seen[-1][0]
+        return [tick.timestamp() for _, tick in seen]
 
     def _add_copies(self, count: int, **columns: Any) -> None:
         """Add jobs made in the same moment, all as if they were one."""
