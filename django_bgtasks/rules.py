@@ -33,6 +33,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHORTEST_INTERVAL = timedelta(seconds=1)
 #: There may be no dates that far ahead.
 LONGEST_INTERVAL = timedelta(days=36_500)
+#: The calendar ends with 9999, in some zones earlier.
+LAST_YEAR = 9998
 
 ZERO = timedelta(0)
 SECOND = timedelta(seconds=1)
@@ -88,7 +90,7 @@ class Rule:
         if self.cron:
             return self.cron
         if self.every is not None:
-            return f"every {_as_text(self.every)}"
+            return f"every {interval_text(self.every)}"
         return f"once, at {self.at:%Y-%m-%d %H:%M:%S %Z}"
 
     @cached_property
@@ -221,6 +223,12 @@ class Rule:
             )
 
     def _check_bounds(self) -> None:
+        for name in ("at", "start", "end"):
+            moment = getattr(self, name)
+            if moment is not None and not 1900 <= moment.year <= LAST_YEAR:
+                raise InvalidSchedule(
+                    name, f"is {moment}; it must be from 1900 to {LAST_YEAR}"
+                )
         if self.start is not None and self.end is not None and self.end < self.start:
             raise InvalidSchedule("end", "is before start; exchange them")
         begin = self.start or EPOCH
@@ -337,9 +345,10 @@ def _check_step(expression: str, field: str, size: int) -> None:
             )
 
 
-def _as_text(interval: timedelta) -> str:
+def interval_text(interval: timedelta) -> str:
+    """An interval in the biggest unit that it is a multiple of."""
     seconds = interval.total_seconds()
     for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g} {name}"
-    return f"{seconds:g} s"
+            return f"{seconds / size:.15g} {name}"
+    return f"{seconds:.15g} s"
