@@ -68,7 +68,7 @@ class JobAdmin(JobActions):
         "started",
         "priority",
     )
-    list_filter = (StatusFilter, QueueFilter, TaskFilter, ScheduleFilter)
+    list_filter = (ScheduleFilter, StatusFilter, QueueFilter, TaskFilter)
     # An id holds the time of its making, and is the only column with an index of all.
     ordering = ("-id",)
     sortable_by = ("short_id",)

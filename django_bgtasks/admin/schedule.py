@@ -69,7 +69,7 @@ _STATE = Case(
     default=Value(State.ACTIVE),
 )
 
-_SO_FAR = ("state_badge", "next_run", "last_run", "last_job_link")
+_SO_FAR = ("state_now", "next_run", "last_run", "last_job_link")
 #: Where the admin's user may not change the row, or nobody may, here.
 _TO_READ: tuple[Any, ...] = (
     (
@@ -89,12 +89,12 @@ _TO_READ: tuple[Any, ...] = (
             "fields": (
                 "arguments",
                 "keyword_arguments",
-                ("queue_of_jobs", "priority", "longest_wait"),
+                ("queue_of_jobs", "priority_of_jobs", "longest_wait"),
             )
         },
     ),
 )
-_WHEN_FIELDS = ("cron", "every", "phase", "at", "timezone", "start", "end")
+_WHEN_FIELDS = (("cron", "timezone"), ("every", "phase"), "at", ("start", "end"))
 _TO_WRITE: tuple[Any, ...] = (
     (None, {"fields": ("name", "task", "args", "kwargs")}),
     (
@@ -103,7 +103,12 @@ _TO_WRITE: tuple[Any, ...] = (
     ),
     (
         gettext_lazy("Jobs"),
-        {"fields": ("queue_name", "priority", "jitter", "missed", "overlap")},
+        {
+            "fields": (
+                ("queue_name", "priority", "jitter"),
+                ("missed", "overlap"),
+            )
+        },
     ),
 )
 #: Whom a reader of a declared schedule has to ask.
@@ -135,6 +140,14 @@ class StateFilter(admin.SimpleListFilter):
         return None if value is None else queryset.filter(state=value)
 
 
+class OwnerFilter(admin.ChoicesFieldListFilter):
+    """Django's own, whose title would be "By owned by"."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = _("owner")
+
+
 @admin.register(Schedule)
 class ScheduleAdmin(ScheduleActions):
     """Schedules of the admin are made and changed here, all others looked at.
@@ -149,12 +162,12 @@ class ScheduleAdmin(ScheduleActions):
         "state_badge",
         "when",
         "next_run",
-        "last_run",
         "last_job_link",
+        "last_run",
         "task",
         "source",
     )
-    list_filter = (StateFilter, "source")
+    list_filter = (StateFilter, ("source", OwnerFilter))
     search_fields = ("name", "task")
     list_per_page = 50
 
@@ -248,7 +261,11 @@ class ScheduleAdmin(ScheduleActions):
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def state_badge(self, schedule: Any) -> SafeString:
-        shown = badge(schedule.state, str(State(schedule.state).label))
+        return badge(schedule.state, str(State(schedule.state).label))
+
+    @admin.display(description=gettext_lazy("state"))
+    def state_now(self, schedule: Any) -> SafeString:
+        shown = self.state_badge(schedule)
         if schedule.paused_at is None:
             return shown
         note = format_html(_("since {time}"), time=recent_moment(schedule.paused_at))
@@ -331,6 +348,12 @@ class ScheduleAdmin(ScheduleActions):
     @admin.display(description=gettext_lazy("queue"))
     def queue_of_jobs(self, schedule: Schedule) -> str:
         return schedule.queue_name or _("that of the task")
+
+    @admin.display(description=gettext_lazy("priority"))
+    def priority_of_jobs(self, schedule: Schedule) -> str:
+        if schedule.priority is None:
+            return _("that of the task")
+        return str(schedule.priority)
 
     @admin.display(description=gettext_lazy("jitter"))
     def longest_wait(self, schedule: Schedule) -> str:

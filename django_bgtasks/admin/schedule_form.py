@@ -146,7 +146,7 @@ class ScheduleForm(RuleForm):
         )
 
     task = forms.ChoiceField(
-        label=gettext_lazy("task"), help_text=RuleForm.Meta.help_texts["task"]
+        label=gettext_lazy("Task"), help_text=RuleForm.Meta.help_texts["task"]
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
