@@ -89,11 +89,12 @@ class RuleForm(_Base):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        zone = timezone.get_current_timezone_name()
+        zone = settings.TIME_ZONE
+        if settings.USE_TZ:
+            zone = timezone.get_current_timezone_name()
+        text = _("By the clocks of {zone}.").format(zone=zone)
         for name in _MOMENTS:
-            self.fields[name].help_text = _("By the clocks of {zone}.").format(
-                zone=zone
-            )
+            self.fields[name].help_text = text
         text = _("The zone whose clocks the cron expression speaks of. Empty: {zone}.")
         self.fields["timezone"].help_text = text.format(zone=settings.TIME_ZONE)
         for field in self.fields.values():

@@ -104,6 +104,14 @@ def until_shown(browser, selector):
     )
 
 
+def until_said(browser, message):
+    WebDriverWait(browser, 20).until(
+        lambda driver: driver.find_element(
+            By.XPATH, f"//ul[@class='messagelist']/li[contains(., '{message}')]"
+        )
+    )
+
+
 def until_says(browser, element, text):
     WebDriverWait(browser, 20).until(lambda driver: text in element.text)
 
@@ -212,12 +220,14 @@ def test_a_time_that_is_picked_counts_as_typed(admin, browser):
 def test_a_schedule_is_paused_and_resumed(admin, browser):
     schedules.save(Schedule(name="a b", task="shop.renamed", cron="@daily"))
     admin(schedule_page("a b"))
-    for button, state in (("Pause", "Paused"), ("Resume", "Active")):
+    for button, message, state in (
+        ("Pause", "1 schedule was paused.", "paused"),
+        ("Resume", "1 schedule was resumed.", "active"),
+        ("Run now", "1 job was enqueued.", "active"),
+    ):
         browser.find_element(By.XPATH, f"//button[.='{button}']").click()
-        until_shown(browser, ".messagelist .success")
-        assert until_shown(browser, ".bgtasks-badge").text == state
-    browser.find_element(By.XPATH, "//button[.='Run now']").click()
-    until_shown(browser, ".messagelist .success")
+        until_said(browser, message)
+        assert browser.find_element(By.CSS_SELECTOR, f".bgtasks-{state}")
     browser.find_element(By.LINK_TEXT, "JOBS").click()
     assert until_shown(browser, ".bgtasks-ready").text == "Ready"
     assert complaints(browser) == []

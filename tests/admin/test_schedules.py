@@ -26,6 +26,7 @@ from tests.admin.pages import (
     log_entries,
     said,
     text_of,
+    utc,
 )
 
 pytestmark = pytest.mark.django_db
@@ -33,11 +34,7 @@ pytestmark = pytest.mark.django_db
 ADD = "tests.sample.tasks.add"
 SENSITIVE = "tests.sample.tasks.pay"
 #: Nothing comes of it while a test runs.
-FAR = datetime(2090, 7, 1, 3, tzinfo=UTC)
-
-
-def utc(*parts):
-    return datetime(*parts, tzinfo=UTC)
+FAR = utc(2090, 7, 1, 3)
 
 
 def make_schedule(name="nightly", **columns):
@@ -320,12 +317,17 @@ def test_durations_are_text(admin_client):
     assert row.phase == timedelta(seconds=90)
 
 
-def test_times_are_those_of_the_reader(admin_client):
+def test_times_are_those_of_the_reader(admin_client, settings):
     with timezone.override("America/New_York"):
         add(admin_client, cron="", at_0="2090-07-01", at_1="12:00:00")
         html = admin_client.get(page(Schedule.objects.get())).content.decode()
-    assert Schedule.objects.get().at == utc(2090, 7, 1, 16)
-    assert "By the clocks of America/New_York" in html
+    noon, zone = utc(2090, 7, 1, 16), "America/New_York"
+    if not settings.USE_TZ:
+        noon, zone = datetime(2090, 7, 1, 12), "Europe/Berlin"
+    assert Schedule.objects.get().at == noon
+    assert f"By the clocks of {zone}" in html
+    hour = 18 if settings.USE_TZ else 12
+    assert f"2090-07-01 {hour}:00:00 UTC+02:00, by the clocks of Europe/Berlin" in html
 
 
 @pytest.mark.parametrize(
@@ -548,9 +550,13 @@ def test_a_job_says_where_it_comes_from(admin_client):
 # -- the next runs
 
 
+def aware(*parts):
+    return datetime(*parts, tzinfo=UTC)
+
+
 def test_next_runs_say_when_clocks_change():
     rule = Rule(cron="30 2 * * *", timezone="Europe/Berlin")
-    shown = upcoming(rule, utc(2026, 3, 27, 12))
+    shown = upcoming(rule, aware(2026, 3, 27, 12))
     assert shown["summary"] == (
         "Next run: Sat 2026-03-28 02:30:00 UTC+01:00, by the clocks of Europe/Berlin."
     )
@@ -567,7 +573,7 @@ def test_next_runs_say_when_clocks_change():
         ),
         ("Mon 2026-03-30 02:30:00 UTC+02:00", []),
     ]
-    runs = upcoming(rule, utc(2026, 10, 24, 12))["runs"]
+    runs = upcoming(rule, aware(2026, 10, 24, 12))["runs"]
     assert [run["notes"] for run in runs[:3]] == [
         [],
         ["clocks go back 1 h 0 min before this run"],
@@ -576,10 +582,10 @@ def test_next_runs_say_when_clocks_change():
 
 
 def test_next_runs_may_be_few():
-    once = Rule(at=utc(2026, 1, 5, 2), timezone="Asia/Tokyo")
-    times = [run["time"] for run in upcoming(once, utc(2026, 1, 1))["runs"]]
+    once = Rule(at=aware(2026, 1, 5, 2), timezone="Asia/Tokyo")
+    times = [run["time"] for run in upcoming(once, aware(2026, 1, 1))["runs"]]
     assert times == ["Mon 2026-01-05 11:00:00 UTC+09:00"]
-    over = upcoming(once, utc(2026, 1, 6))
+    over = upcoming(once, aware(2026, 1, 6))
     assert over == {"summary": "There will be no more runs.", "runs": []}
 
 
