@@ -22,7 +22,7 @@ from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from croniter import croniter
-from croniter.croniter import CroniterBadDateError, CroniterError
+from croniter.croniter import CroniterError
 from django.conf import settings
 
 from django_bgtasks.exceptions import InvalidSchedule, likely
@@ -166,8 +166,9 @@ class Rule:
             if _leaves_hour_open(self.cron):
                 return self._next_as_clocks_run(moment)
             return self._next_local_time(moment)
-        except (CroniterBadDateError, OverflowError):
-            # Beyond the end of the calendar, or fifty years ahead.
+        except (ValueError, OverflowError):
+            # Beyond the end of the calendar, or fifty years ahead. croniter says so
+            # with one of its own, or with datetime's.
             return None
 
     def _next_interval(self, moment: datetime, every: timedelta) -> datetime:

@@ -589,6 +589,13 @@ def test_next_runs_may_be_few():
     assert over == {"summary": "There will be no more runs.", "runs": []}
 
 
+def test_the_calendar_ends():
+    rule = Rule(cron="0 0 1 3 0", timezone="UTC", start=aware(9998, 12, 31))
+    runs = upcoming(rule)["runs"]
+    assert runs[0]["datetime"] == "9999-03-01T00:00:00+00:00"
+    assert len(runs) < 10
+
+
 def ask(client, **fields):
     response = client.get(changelist("schedule") + "preview/", fields)
     assert response.status_code == 200
