@@ -52,7 +52,12 @@ class RuleForm(_Base):
                 attrs={"class": "vTextField bgtasks-cron", "spellcheck": "false"}
             ),
             "timezone": forms.TextInput(
-                attrs={"list": ZONES_ID, "autocomplete": "off", "spellcheck": "false"}
+                attrs={
+                    "class": "vTextField",
+                    "list": ZONES_ID,
+                    "autocomplete": "off",
+                    "spellcheck": "false",
+                }
             ),
             "args": AdminTextareaWidget(attrs={"rows": 3, "class": "bgtasks-json"}),
             "kwargs": AdminTextareaWidget(attrs={"rows": 3, "class": "bgtasks-json"}),

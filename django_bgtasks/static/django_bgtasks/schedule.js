@@ -13,7 +13,7 @@ function watch(section, form) {
     const KINDS = ["cron", "every", "at_0", "at_1"];
     const NAMES = [
         ...KINDS, "phase", "timezone", "start_0", "start_1", "end_0", "end_1"
-    ];
+    ].filter(name => form.elements[name]); // a project's own form may have fewer
     const summary = section.querySelector(".bgtasks-summary");
     const list = section.querySelector("ol");
     let asked = null;
@@ -21,7 +21,7 @@ function watch(section, form) {
     let request;
 
     function valueOf(name) {
-        return form.elements[name].value.trim();
+        return form.elements[name]?.value.trim();
     }
 
     function typed() {
