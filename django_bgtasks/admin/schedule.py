@@ -94,7 +94,7 @@ _TO_READ: tuple[Any, ...] = (
         },
     ),
 )
-_WHEN_FIELDS = (("cron", "timezone"), ("every", "phase"), "at", ("start", "end"))
+_WHEN_FIELDS = (("cron", "timezone"), ("every", "phase"), ("at", "start", "end"))
 _TO_WRITE: tuple[Any, ...] = (
     (None, {"fields": ("name", "task", "args", "kwargs")}),
     (
@@ -105,8 +105,8 @@ _TO_WRITE: tuple[Any, ...] = (
         gettext_lazy("Jobs"),
         {
             "fields": (
-                ("queue_name", "priority", "jitter"),
-                ("missed", "overlap"),
+                ("queue_name", "priority"),
+                ("jitter", "missed", "overlap"),
             )
         },
     ),

@@ -65,9 +65,9 @@ function watch(section, form) {
         summary.classList.toggle("bgtasks-error", Boolean(error));
         list.replaceChildren(...runs.map(asItem));
         for (const name of NAMES) {
-            const isWrong = error && name.replace(/_[01]$/, "") === error.field;
-            form.elements[name].toggleAttribute("data-wrong", Boolean(isWrong));
-            form.elements[name].setAttribute("aria-invalid", Boolean(isWrong));
+            const field = form.elements[name];
+            field.setAttribute("aria-invalid", name.replace(/_[01]$/, "") === error?.field);
+            field.setAttribute("aria-errormessage", summary.id);
         }
     }
 
