@@ -272,9 +272,13 @@ def _moment(options: Mapping[str, Any], key: str) -> datetime | None:
             key,
             f"is {value!r}; it must be a datetime, or text such as '2030-01-31 12:00'",
         )
-    if moment.tzinfo is None:
-        return first_moment_of(moment, zone_named(_text(options, "timezone")))
-    return moment
+    if moment.tzinfo is not None:
+        return moment
+    zone = zone_named(_text(options, "timezone"))
+    try:
+        return first_moment_of(moment, zone)
+    except OverflowError:
+        raise InvalidSchedule(key, f"is {value!r}; no calendar has that") from None
 
 
 def _check_choice(key: str, value: Any, choices: tuple[str, ...]) -> None:

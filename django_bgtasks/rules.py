@@ -22,7 +22,7 @@ from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from croniter import croniter
-from croniter.croniter import CroniterBadDateError, CroniterError
+from croniter.croniter import CroniterError
 from django.conf import settings
 
 from django_bgtasks.exceptions import InvalidSchedule, likely
@@ -33,6 +33,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHORTEST_INTERVAL = timedelta(seconds=1)
 #: There may be no dates that far ahead.
 LONGEST_INTERVAL = timedelta(days=36_500)
+#: The calendar ends with 9999, in some zones earlier.
+LAST_YEAR = 9998
 
 ZERO = timedelta(0)
 SECOND = timedelta(seconds=1)
@@ -92,7 +94,7 @@ class Rule:
         if self.cron:
             return self.cron
         if self.every is not None:
-            return f"every {_as_text(self.every)}"
+            return f"every {interval_text(self.every)}"
         local = self.at and self.at.astimezone(self.zone)
         return f"once, at {local:%Y-%m-%d %H:%M:%S %Z}"
 
@@ -169,8 +171,9 @@ class Rule:
             if _leaves_hour_open(self.cron):
                 return self._next_as_clocks_run(moment)
             return self._next_local_time(moment)
-        except (CroniterBadDateError, OverflowError):
-            # Beyond the end of the calendar, or fifty years ahead.
+        except (ValueError, OverflowError):
+            # Beyond the end of the calendar, or fifty years ahead. croniter says so
+            # with one of its own, or with datetime's.
             return None
 
     def _next_interval(self, moment: datetime, every: timedelta) -> datetime:
@@ -226,6 +229,12 @@ class Rule:
             )
 
     def _check_bounds(self) -> None:
+        for name in ("at", "start", "end"):
+            moment = getattr(self, name)
+            if moment is not None and not 1900 <= moment.year <= LAST_YEAR:
+                raise InvalidSchedule(
+                    name, f"is {moment}; it must be from 1900 to {LAST_YEAR}"
+                )
         if self.start is not None and self.end is not None and self.end < self.start:
             raise InvalidSchedule("end", "is before start; exchange them")
         begin = self.start or EPOCH
@@ -344,9 +353,10 @@ def _check_step(expression: str, field: str, size: int) -> None:
             )
 
 
-def _as_text(interval: timedelta) -> str:
+def interval_text(interval: timedelta) -> str:
+    """An interval in the biggest unit that it is a multiple of."""
     seconds = interval.total_seconds()
     for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g} {name}"
-    return f"{seconds:g} s"
+            return f"{seconds / size:.15g} {name}"
+    return f"{seconds:.15g} s"

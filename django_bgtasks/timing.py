@@ -31,9 +31,14 @@ def learn(database_time: datetime) -> None:
 
 def as_aware(moment: datetime) -> datetime:
     """A moment as rows hold it, with its time zone."""
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    if timezone.is_aware(moment):
+        return moment
+    return timezone.make_aware(moment, timezone.get_default_timezone())
 
 
 def as_stored(moment: datetime) -> datetime:
     """An aware moment as rows hold it: without ``USE_TZ``, the time in ``TIME_ZONE``."""
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
+    if settings.USE_TZ:
+        return moment
+    # Not the zone that a request may have activated: rows are for all.
+    return timezone.make_naive(moment, timezone.get_default_timezone())

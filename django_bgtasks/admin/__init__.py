@@ -2,6 +2,7 @@
 
 from django_bgtasks.admin.job import JobAdmin
 from django_bgtasks.admin.queue import QueueAdmin
+from django_bgtasks.admin.schedule import ScheduleAdmin
 from django_bgtasks.admin.worker import WorkerAdmin
 
-__all__ = ["JobAdmin", "QueueAdmin", "WorkerAdmin"]
+__all__ = ["JobAdmin", "QueueAdmin", "ScheduleAdmin", "WorkerAdmin"]

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from django_bgtasks.redaction import Secrets
+from django_bgtasks.tasks import Call, redaction_of
 
 #: Where there is nothing to show. The list would make this of None, a page would not.
 NOTHING = "-"
@@ -85,7 +86,7 @@ def one_line(text: str) -> SafeString:
 
 def pretty_json(value: Any, secrets: Secrets | None = None) -> SafeString:
     """A job's arguments or result, indented, without what must not be seen of it."""
-    text = _masked(json.dumps(value, indent=2, ensure_ascii=False), secrets)
+    text = masked(json.dumps(value, indent=2, ensure_ascii=False), secrets)
     # JSON may hold lone surrogates, which no page can be encoded with.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) > JSON_LIMIT:
@@ -94,12 +95,20 @@ def pretty_json(value: Any, secrets: Secrets | None = None) -> SafeString:
     return format_html('<pre class="bgtasks-code" tabindex="0">{}</pre>', text)
 
 
+def visible_call(row: Call) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a job or a schedule, without the sensitive ones."""
+    redaction = redaction_of(row.task)
+    if redaction is None:
+        return row.args, row.kwargs
+    return redaction.visible(row.args, row.kwargs)
+
+
 def progress_bar(
     progress: dict[str, Any], secrets: Secrets | None = None
 ) -> SafeString:
     """What ``context.progress(done, total, message)`` reported last."""
     done, total, message = (progress.get(k) for k in ("done", "total", "message"))
-    message = _masked(message or "", secrets)
+    message = masked(message or "", secrets)
     if not total:
         return format_html("{} {}", done, message)
     return format_html(
@@ -113,5 +122,6 @@ def progress_bar(
     )
 
 
-def _masked(text: str, secrets: Secrets | None) -> str:
+def masked(text: str, secrets: Secrets | None) -> str:
+    """A text without what must not be seen."""
     return text if secrets is None else secrets.mask(text)

@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.utils import flatten_fieldsets, quote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -27,22 +28,27 @@ from django_bgtasks.admin.display import (
     pretty_json,
     progress_bar,
     recent_moment,
+    visible_call,
 )
 from django_bgtasks.admin.job_actions import JobActions
 from django_bgtasks.admin.job_list import (
     CappedPaginator,
     JobChangeList,
     QueueFilter,
+    ScheduleFilter,
     StatusFilter,
     TaskFilter,
     search_jobs,
 )
-from django_bgtasks.models import Job, Worker
+from django_bgtasks.models import Job, Schedule, Worker
 from django_bgtasks.models.job import Status
-from django_bgtasks.tasks import find_task, redaction_of, secrets_of
+from django_bgtasks.tasks import find_task, secrets_of
 
 #: Attempts that a job's page shows; each has a traceback of up to 20,000 characters.
 ATTEMPT_LIMIT = 50
+
+#: Of jobs that come from one.
+_SCHEDULE = ("schedule_link", "tick")
 
 
 @admin.register(Job)
@@ -62,7 +68,7 @@ class JobAdmin(JobActions):
         "started",
         "priority",
     )
-    list_filter = (StatusFilter, QueueFilter, TaskFilter)
+    list_filter = (ScheduleFilter, StatusFilter, QueueFilter, TaskFilter)
     # An id holds the time of its making, and is the only column with an index of all.
     ordering = ("-id",)
     sortable_by = ("short_id",)
@@ -83,6 +89,7 @@ class JobAdmin(JobActions):
                 "fields": (
                     ("task_name", "queue", "priority"),
                     ("status_now", "attempts_so_far", "progress_so_far"),
+                    _SCHEDULE,
                     "id",
                 )
             },
@@ -170,6 +177,13 @@ class JobAdmin(JobActions):
 
     # -- the page of one
 
+    def get_fieldsets(self, request: HttpRequest, obj: Job | None = None) -> Any:
+        (title, first), *others = self.fieldsets
+        if obj is None or obj.schedule is None:
+            lines = [line for line in first["fields"] if line != _SCHEDULE]
+            first = {**first, "fields": lines}
+        return ((title, first), *others)
+
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
@@ -206,6 +220,20 @@ class JobAdmin(JobActions):
             format_html_join(" ", "{}", ((note,) for note in notes)),
         )
 
+    @admin.display(description=gettext_lazy("schedule"))
+    def schedule_link(self, job: Job) -> str:
+        name = job.schedule
+        if name is None or not Schedule.objects.filter(pk=name).exists():
+            return name or NOTHING
+        url = reverse("admin:django_bgtasks_schedule_change", args=[quote(name)])
+        return format_html('<a href="{}">{}</a>', url, name)
+
+    @admin.display(description=gettext_lazy("scheduled for"))
+    def tick(self, job: Job) -> str:
+        if job.scheduled_for is None:
+            return _("no time of its rule: somebody ran it")
+        return moment(job.scheduled_for)
+
     @admin.display(description=gettext_lazy("status"))
     def status_now(self, job: Job) -> SafeString:
         shown = self.status_badge(job)
@@ -227,11 +255,11 @@ class JobAdmin(JobActions):
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, job: Job) -> SafeString:
-        return pretty_json(_visible_call(job)[0])
+        return pretty_json(visible_call(job)[0])
 
     @admin.display(description=gettext_lazy("keyword arguments"))
     def keyword_arguments(self, job: Job) -> SafeString:
-        return pretty_json(_visible_call(job)[1])
+        return pretty_json(visible_call(job)[1])
 
     @admin.display(description=gettext_lazy("result"))
     def return_value(self, job: Job) -> str:
@@ -278,14 +306,6 @@ def _ran_for(job: Job) -> timedelta | None:
     if job.finished_at is None or job.status == Status.CANCELLED:
         return None
     return job.finished_at - job.started_at
-
-
-def _visible_call(job: Job) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a job, without the sensitive ones."""
-    redaction = redaction_of(job.task)
-    if redaction is None:
-        return job.args, job.kwargs
-    return redaction.visible(job.args, job.kwargs)
 
 
 def _attempts(job: Job) -> list[dict[str, Any]]:

@@ -7,20 +7,19 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
-from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 from django.views.decorators.http import require_POST
 
 from django_bgtasks.admin import steering
-from django_bgtasks.admin.reporting import tell
+from django_bgtasks.admin.reporting import back_to_page, tell
 from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
 from django_bgtasks.store.engines import get_engine
@@ -160,7 +159,7 @@ class JobActions(_Base):
         if not self.has_retry_permission(request):
             raise PermissionDenied
         self._retry(request, self._one(request, pk))
-        return self._back_to(request, pk)
+        return back_to_page(self, request, pk)
 
     @method_decorator(require_POST)
     def cancel_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -168,7 +167,7 @@ class JobActions(_Base):
         if not self.has_cancel_permission(request):
             raise PermissionDenied
         self._cancel(request, self._one(request, pk))
-        return self._back_to(request, pk)
+        return back_to_page(self, request, pk)
 
     def delete_view(
         self,
@@ -180,7 +179,7 @@ class JobActions(_Base):
         with get_engine().transaction():
             if self.has_delete_permission(request) and self._runs(request, object_id):
                 tell(request, RUNNING_STAY, 1, messages.WARNING)
-                return self._back_to(request, object_id)
+                return back_to_page(self, request, unquote(object_id))
             return super().delete_view(request, object_id, extra_context)
 
     def _runs(self, request: HttpRequest, object_id: str) -> bool:
@@ -193,17 +192,6 @@ class JobActions(_Base):
         if not job.exists():
             raise Http404
         return job
-
-    def _back_to(self, request: HttpRequest, pk: object) -> HttpResponse:
-        name = f"{self.opts.app_label}_{self.opts.model_name}_change"
-        url = reverse(f"admin:{name}", args=[pk], current_app=self.admin_site.name)
-        # With the list's filters, for the way back to it.
-        filters = self.get_preserved_filters(request)
-        return HttpResponseRedirect(
-            add_preserved_filters(
-                {"preserved_filters": filters, "opts": self.opts}, url
-            )
-        )
 
     # -- do it, and say what was done
 

@@ -135,6 +135,13 @@ class TaskFilter(_ExactFilter):
         return (task.path for task in registered_tasks())
 
 
+class ScheduleFilter(_ExactFilter):
+    """Offers none: a schedule's page asks for its jobs by ``?schedule=name``."""
+
+    title = _("schedule")
+    parameter_name = "schedule"
+
+
 def search_jobs(jobs: QuerySet[Job], text: str) -> QuerySet[Job]:
     """Jobs with this id, with an id that begins so, or of this task.
 

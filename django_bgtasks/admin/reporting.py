@@ -1,13 +1,17 @@
-"""What an action leaves behind: a message to its user, and a log entry for each row."""
+"""What an action leaves behind: a message to its user, a log entry for each row, a page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.http import HttpRequest
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.admin.utils import quote
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 
 
 def tell(
@@ -26,4 +30,21 @@ def log(request: HttpRequest, rows: Sequence[Any], message: str) -> None:
         queryset=rows,
         action_flag=CHANGE,
         change_message=message,
+    )
+
+
+def back_to_page(
+    model_admin: admin.ModelAdmin[Any], request: HttpRequest, pk: str | UUID
+) -> HttpResponse:
+    """Show the page of the row again that a button was on."""
+    opts = model_admin.opts
+    url = reverse(
+        f"admin:{opts.app_label}_{opts.model_name}_change",
+        args=[quote(pk)],
+        current_app=model_admin.admin_site.name,
+    )
+    # With the list's filters, for the way back to it.
+    filters = model_admin.get_preserved_filters(request)
+    return HttpResponseRedirect(
+        add_preserved_filters({"preserved_filters": filters, "opts": opts}, url)
     )

@@ -34,6 +34,9 @@ MISSED_LIMIT = 1000
 #: What a tick changes in its schedule.
 _TICK_COLUMNS = ("next_due", "last_due", "last_job", "planned_by", "problem")
 
+#: What a change of a schedule leaves as it is.
+_NOT_TO_SAVE = ("paused_at", "next_due", "last_due", "last_job")
+
 
 @dataclass
 class Round:
@@ -359,10 +362,17 @@ def save(schedule: Schedule, now: datetime | None = None) -> None:
     Raises:
         InvalidSchedule: it cannot be understood.
     """
-    if schedule.paused_at is None:
-        plan(schedule, now or get_engine().now())
-    schedule.save(using=get_engine().alias)
-    wakeup.call()
+    engine = get_engine()
+    with engine.transaction():
+        for there in _lock(_rows().filter(pk=schedule.pk)):
+            # Of what happened since the caller read its row, nothing is undone.
+            for column in _NOT_TO_SAVE:
+                setattr(schedule, column, getattr(there, column))
+        schedule.problem = ""
+        if schedule.paused_at is None:
+            plan(schedule, now or engine.now())
+        schedule.save(using=engine.alias)
+        wakeup.call()
 
 
 def run_now(name: str, now: datetime | None = None) -> Job:

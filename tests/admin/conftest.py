@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
-from django_bgtasks.models import Job, Queue, Worker
+from django_bgtasks.models import Job, Queue, Schedule, Worker
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,7 @@ def _known_content_types(request):
     """No page's queries are counted with those for what the last flush forgot."""
     if any("num_queries" in name for name in request.fixturenames):
         request.getfixturevalue("db")
-        ContentType.objects.get_for_models(Job, Queue, Worker)
+        ContentType.objects.get_for_models(Job, Queue, Schedule, Worker)
 
 
 @pytest.fixture

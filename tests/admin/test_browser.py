@@ -9,7 +9,8 @@ from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.db import connections
 from django.test.testcases import LiveServerThread
 
-from django_bgtasks.models import Job
+from django_bgtasks.models import Job, Schedule
+from django_bgtasks.store import schedules
 from tests.admin.pages import changelist, failed_attempt, job_that_is, page
 
 REQUIRED = os.environ.get("REQUIRE_BROWSER", "") not in {"", "0"}
@@ -103,6 +104,29 @@ def until_shown(browser, selector):
     )
 
 
+def until_said(browser, message):
+    WebDriverWait(browser, 20).until(
+        lambda driver: driver.find_element(
+            By.XPATH, f"//ul[@class='messagelist']/li[contains(., '{message}')]"
+        )
+    )
+
+
+def until_says(browser, element, text):
+    WebDriverWait(browser, 20).until(lambda driver: text in element.text)
+
+
+def type_into(browser, name, text):
+    field = browser.find_element(By.NAME, name)
+    field.clear()
+    field.send_keys(text)
+    return field
+
+
+def schedule_page(name):
+    return page(Schedule(name=name))
+
+
 def complaints(browser):
     # The test's site has no icon, and the browser asks for one by itself.
     return [
@@ -149,10 +173,83 @@ def test_selected_jobs_are_cancelled(admin, browser):
     assert complaints(browser) == []
 
 
+def test_next_runs_are_shown_as_a_rule_is_typed(admin, browser):
+    admin(changelist("schedule") + "add/")
+    summary = until_shown(browser, ".bgtasks-summary")
+    until_says(browser, summary, "Say when")
+    type_into(browser, "name", "nightly")
+    Select(browser.find_element(By.NAME, "task")).select_by_value("shop.renamed")
+    type_into(browser, "cron", "30 2 * * *")
+    until_says(browser, summary, "by the clocks of Europe/Berlin")
+    # On the second of these days, clocks go forward from 2:00 to 3:00.
+    type_into(browser, "start_0", "2089-03-26")
+    type_into(browser, "start_1", "00:00")
+    until_says(browser, summary, "Next run: Sat 2089-03-26 02:30:00 UTC+01:00")
+    runs = browser.find_elements(By.CSS_SELECTOR, ".bgtasks-upcoming li")
+    assert len(runs) == 10
+    assert runs[1].text == (
+        "Sun 2089-03-27 03:00:00 UTC+02:00 "
+        "clocks go forward 1 h 0 min before this run "
+        "moved, for on this day there is no such time"
+    )
+    assert summary.get_attribute("role") == "status"
+
+    cron = type_into(browser, "cron", "30 2 * *")
+    until_says(browser, summary, "it must have 5 fields")
+    assert browser.find_elements(By.CSS_SELECTOR, ".bgtasks-upcoming li") == []
+    assert cron.get_attribute("aria-invalid") == "true"
+    type_into(browser, "cron", "@daily")
+    until_says(browser, summary, "Next run: Sat 2089-03-26 00:00:00 UTC+01:00")
+    assert cron.get_attribute("aria-invalid") == "false"
+
+    browser.find_element(By.NAME, "_save").click()
+    until_shown(browser, ".messagelist .success")
+    assert Schedule.objects.get().rule.cron == "@daily"
+    assert complaints(browser) == []
+
+
+def test_a_time_that_is_picked_counts_as_typed(admin, browser):
+    admin(changelist("schedule") + "add/")
+    summary = until_shown(browser, ".bgtasks-summary")
+    until_says(browser, summary, "Say when")
+    # Django's calendar fills the date in and tells nobody.
+    until_shown(browser, ".field-at .datetimeshortcuts a").click()
+    until_says(browser, summary, "Enter a valid time")
+
+
+def test_a_schedule_is_paused_and_resumed(admin, browser):
+    schedules.save(Schedule(name="a b", task="shop.renamed", cron="@daily"))
+    admin(schedule_page("a b"))
+    for button, message, state in (
+        ("Pause", "1 schedule was paused.", "paused"),
+        ("Resume", "1 schedule was resumed.", "active"),
+        ("Run now", "1 job was enqueued.", "active"),
+    ):
+        browser.find_element(By.XPATH, f"//button[.='{button}']").click()
+        until_said(browser, message)
+        assert browser.find_element(By.CSS_SELECTOR, f".bgtasks-{state}")
+    browser.find_element(By.LINK_TEXT, "JOBS").click()
+    assert until_shown(browser, ".bgtasks-ready").text == "Ready"
+    assert complaints(browser) == []
+
+
 def test_no_page_breaks_a_strict_policy(admin, browser):
     job = job_that_is("FAILED", progress={"done": 1, "total": 3, "message": ""})
     failed_attempt(job)
-    for path in (changelist(), page(job), page(job, "delete"), changelist("worker")):
+    schedules.save(Schedule(name="mine", task="shop.renamed", cron="@daily"))
+    theirs = Schedule(name="theirs", task="gone", cron="@daily", problem="It is gone.")
+    Schedule.objects.bulk_create([theirs])
+    Schedule.objects.filter(pk="theirs").update(source="code")
+    paths = (
+        changelist(),
+        page(job),
+        page(job, "delete"),
+        changelist("worker"),
+        changelist("schedule"),
+        schedule_page("mine"),
+        schedule_page("theirs"),
+    )
+    for path in paths:
         admin(path)
         until_shown(browser, "#content")
     assert complaints(browser) == []
