@@ -79,9 +79,7 @@ class Rule:
     def __post_init__(self) -> None:
         self._check_kind()
         for name in ("at", "start", "end"):
-            moment = getattr(self, name)
-            # Arithmetic in a zone would be with what its clocks show.
-            object.__setattr__(self, name, moment and moment.astimezone(UTC))
+            self._take_to_utc(name)
         if self.cron:
             object.__setattr__(self, "cron", " ".join(self.cron.split()))
             _parsed(self.cron)
@@ -200,6 +198,17 @@ class Rule:
             # Go on with what clocks show from then on, that moment included.
             since, wall = change, _wall(change, self.zone) - SECOND
 
+    def _take_to_utc(self, name: str) -> None:
+        """As arithmetic in a zone is with what its clocks show."""
+        moment: datetime | None = getattr(self, name)
+        if moment is None:
+            return
+        if not 1900 <= moment.year <= LAST_YEAR:
+            raise InvalidSchedule(
+                name, f"is {moment}; it must be from 1900 to {LAST_YEAR}"
+            )
+        object.__setattr__(self, name, moment.astimezone(UTC))
+
     def _check_kind(self) -> None:
         given = [
             n for n in ("cron", "every", "at") if getattr(self, n) not in ("", None)
@@ -229,12 +238,6 @@ class Rule:
             )
 
     def _check_bounds(self) -> None:
-        for name in ("at", "start", "end"):
-            moment = getattr(self, name)
-            if moment is not None and not 1900 <= moment.year <= LAST_YEAR:
-                raise InvalidSchedule(
-                    name, f"is {moment}; it must be from 1900 to {LAST_YEAR}"
-                )
         if self.start is not None and self.end is not None and self.end < self.start:
             raise InvalidSchedule("end", "is before start; exchange them")
         begin = self.start or EPOCH

@@ -169,15 +169,15 @@ class Importer:
     def _write(self, row: Schedule, translation: Translation, now: datetime) -> None:
         for column, value in schedules.columns_of(translation.periodic).items():
             setattr(row, column, value)
-        row.problem = ""
-        row.paused_at = now if translation.is_paused else None
-        if translation.is_paused:
-            row.next_due = None
         if translation.last_run is not None:
             # A clock that was wrong must not hold back the next run.
             row.last_due = min(as_stored(translation.last_run), now)
         with transaction.atomic(using=get_engine().alias):
             schedules.save(row, now)
+            if translation.is_paused:
+                schedules.pause([row.pk], now)
+            else:
+                schedules.resume([row.pk], now)
 
 
 def totals(lines: Iterable[Line]) -> str:

@@ -6,8 +6,8 @@ from django.db import DatabaseError, InterfaceError
 
 from django_bgtasks.signals import logger
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.worker.bell import Bell
 from django_bgtasks.worker.clock import Clock
-from django_bgtasks.worker.ears import Ears
 from django_bgtasks.worker.scheduling import Scheduling, sync_schedules
 from django_bgtasks.worker.timer import Timer
 from django_bgtasks.worker.trouble import Trouble
@@ -32,8 +32,8 @@ class Scheduler:
         self._once = once
         self._clock = clock or Clock(lambda: get_engine().now())
         self._sync_clock = Timer(CLOCK_INTERVAL, self._clock.monotonic)
-        self._ears = Ears()
-        self._trouble = Trouble(self._ears)
+        self._bell = Bell()
+        self._trouble = Trouble(self._bell.wait)
         self._stopping = False
 
     def run(self) -> None:
@@ -42,33 +42,26 @@ class Scheduler:
         Raises:
             DatabaseError: at the start, if the tables cannot be used.
         """
-        with self._ears:
+        try:
             self.start()
             if self._once:
                 self.catch_up()
-                return
-            logger.info("The scheduler has started")
-            while not self._stopping:
-                try:
-                    self.tick()
-                except (DatabaseError, InterfaceError) as error:
-                    self._survive(error)
-                else:
-                    self._trouble.is_over()
-                    self.wait(self._scheduling.timer.rest)
-            logger.info("The scheduler has stopped")
+            else:
+                self._loop()
+        finally:
+            self._bell.close()
 
     def stop(self) -> None:
         """End after this round. Safe in signal handlers."""
         self._stopping = True
-        self._ears.ring()
+        self._bell.ring()
 
     def stop_at_once(self) -> None:
         """A second request to stop; the process is about to end."""
 
     def start(self) -> None:
         """Write what is declared into the rows, and get ready to look at them."""
-        self._connect()
+        get_engine().prepare()
         self._clock.sync()
         sync_schedules(self._clock.now())
         self._scheduling = Scheduling(self._clock)
@@ -81,29 +74,37 @@ class Scheduler:
         """
         if self._sync_clock.is_due():
             self._clock.sync()
-        if self._ears.take_call() is not None:
-            # Somebody may have changed a schedule.
-            self._scheduling.timer.make_due_in(0)
         return self._scheduling.do_what_is_due()
-
-    def wait(self, seconds: float) -> None:
-        """Until there may be something due, at most for ``seconds``."""
-        self._ears.listen(seconds)
 
     def catch_up(self) -> None:
         """Deal with all that is due."""
         while self.tick() and not self._stopping:
             pass
 
-    def _connect(self) -> None:
-        engine = get_engine()
-        engine.prepare()
-        self._ears.open(engine)
+    def wait(self) -> None:
+        """Until there may be something due.
+
+        Not for what the database may have to say: who changes a schedule is not in such
+        a hurry.
+        """
+        self._bell.wait(self._scheduling.timer.rest)
+
+    def _loop(self) -> None:
+        logger.info("The scheduler has started")
+        while not self._stopping:
+            try:
+                self.tick()
+            except (DatabaseError, InterfaceError) as error:
+                self._survive(error)
+            else:
+                self._trouble.is_over()
+                self.wait()
+        logger.info("The scheduler has stopped")
 
     def _survive(self, error: Exception) -> None:
         if self._trouble.meet(error):
             try:
-                self._connect()
+                get_engine().prepare()
             except (DatabaseError, InterfaceError):
                 # The next round will fail and say so.
                 get_engine().connection.close()

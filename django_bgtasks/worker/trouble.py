@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django_bgtasks.signals import logger
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.worker import streams
 from django_bgtasks.worker.chores import heartbeat_interval
-from django_bgtasks.worker.ears import Ears
 from django_bgtasks.worker.settling import may_pass
 
 #: The longest pause in seconds between two tries to reach the database.
@@ -17,11 +18,11 @@ class Trouble:
     """What a loop has met with its database since it last answered.
 
     Args:
-        ears: of the loop, which may be told to stop while it waits.
+        wait: lets so many seconds pass, unless the loop is told to stop.
     """
 
-    def __init__(self, ears: Ears) -> None:
-        self._ears = ears
+    def __init__(self, wait: Callable[[float], object]) -> None:
+        self._wait = wait
         self._failures = 0
         self._is_told = False
 
@@ -48,7 +49,7 @@ class Trouble:
         streams.plug_gaps()
         # Soon enough to be heard of before others may think that this one is lost.
         longest = min(LONGEST_BACKOFF, heartbeat_interval() / 2)
-        self._ears.wait(min(0.1 * 2 ** min(self._failures, 10), longest))
+        self._wait(min(0.1 * 2 ** min(self._failures, 10), longest))
         return True
 
     def is_over(self) -> None:

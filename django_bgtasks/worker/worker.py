@@ -101,7 +101,7 @@ class Worker:
         self._share = Share(options, self._monotonic)
         self._idle = False
         self._stopping = False
-        self._trouble = Trouble(self._ears)
+        self._trouble = Trouble(self._ears.wait)
 
     def run(self) -> None:
         """Work until told to stop, or until the options say it is enough.

@@ -268,9 +268,11 @@ def test_what_is_there_may_be_replaced(run, row, due):
     Schedule.objects.update(queue_name="mine", problem="some", last_job=None)
     PeriodicTask.objects.filter(pk=old.pk).update(enabled=False)
     assert run(COMMAND, "--update").startswith("paused: one")
+    assert Schedule.objects.get().paused_at is not None
     assert (row().queue_name, row().problem) == ("", "")
     PeriodicTask.objects.filter(pk=old.pk).update(enabled=True)
     assert run(COMMAND, "--update").startswith("imported: one")
+    assert Schedule.objects.get().paused_at is None
     assert row().paused_at is None
     assert due(row()) is not None
 

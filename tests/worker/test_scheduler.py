@@ -26,8 +26,9 @@ PERIODIC = {"django_bgtasks.prune": None, "tens": EVERY_TEN_SECONDS}
 
 @pytest.fixture
 def clock(time):
-    # At five seconds past ten of them, whatever the time is.
-    began = get_engine().now().replace(second=5, microsecond=0)
+    # At five seconds past ten of them, whatever the time is; not in the past.
+    began = get_engine().now() + timedelta(minutes=1)
+    began = began.replace(second=5, microsecond=0)
     return Clock(lambda: began + timedelta(seconds=time.seconds), time)
 
 
@@ -35,9 +36,10 @@ def clock(time):
 def scheduler(clock):
     """A scheduler that the test drives by hand, with a schedule in settings."""
     scheduler = Scheduler(clock=clock)
-    with override_settings(BGTASKS={"PERIODIC": PERIODIC}), scheduler._ears:
+    with override_settings(BGTASKS={"PERIODIC": PERIODIC}):
         scheduler.start()
         yield scheduler
+    scheduler._bell.close()
 
 
 def rest(scheduler):
@@ -67,13 +69,22 @@ def test_what_settings_declare_is_in_the_table(scheduler):
     )
 
 
-def test_a_changed_schedule_is_heard_of(scheduler, clock):
+def test_a_new_schedule_is_taken_up_within_a_second(scheduler, clock, time):
     scheduler.tick()
-    soon = clock.now() + timedelta(seconds=0.2)
-    schedules.save(Schedule(name="new", task=sample.add.path, at=soon), clock.now())
-    scheduler.wait(60)
+    Schedule.objects.filter(pk="tens").delete()
+    Schedule.objects.create(
+        name="new", task=sample.add.path, args=[1], cron="* * * * *"
+    )
+    time.advance(0.99)
+    scheduler.catch_up()
+    assert Schedule.objects.get().planned_by
+
+
+def test_a_stop_ends_the_wait(scheduler):
     scheduler.tick()
-    assert rest(scheduler) == pytest.approx(0.2), "not only after the pause"
+    scheduler.stop()
+    scheduler.wait()
+    assert scheduler._stopping
 
 
 def test_problems_are_told_once_and_when_they_are_over(scheduler, time, caplog):
@@ -92,10 +103,9 @@ def test_problems_are_told_once_and_when_they_are_over(scheduler, time, caplog):
 
 
 def test_a_wrong_declaration_is_told_and_the_others_are_there(clock, caplog):
-    scheduler = Scheduler(clock=clock)
     periodic = {**PERIODIC, "wrong": {"task": sample.add.path, "cron": "x"}}
-    with override_settings(BGTASKS={"PERIODIC": periodic}), scheduler._ears:
-        scheduler.start()
+    with override_settings(BGTASKS={"PERIODIC": periodic}):
+        Scheduler(once=True, clock=clock).run()
     assert "The schedule wrong is passed over: cron is 'x'" in caplog.text
     assert list(Schedule.objects.values_list("pk", flat=True)) == ["tens"]
 
@@ -157,7 +167,7 @@ def test_trouble_with_the_database_is_told_once_and_survived(
         scheduler.stop()
 
     monkeypatch.setattr(scheduler, "tick", tick)
-    monkeypatch.setattr(scheduler._ears, "wait", time.advance)
+    monkeypatch.setattr(scheduler._trouble, "_wait", time.advance)
     monkeypatch.setattr(scheduler, "start", lambda: None)
     scheduler.run()
     assert caplog.text.count("The database is in trouble") == 1

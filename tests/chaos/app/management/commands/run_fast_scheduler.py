@@ -23,8 +23,8 @@ class FastScheduler(Scheduler):
         self._speed = speed
         super().__init__(clock=Clock(tell, lambda: time.monotonic() * speed))
 
-    def wait(self, seconds):
-        super().wait(seconds / self._speed)
+    def wait(self):
+        self._bell.wait(self._scheduling.timer.rest / self._speed)
 
 
 class Command(BaseCommand):
