@@ -24,6 +24,10 @@ TABLES = {
         *("flat_empty", "flat_history", "flat_future", "flat_backlog"),
         *("snapshot_none", "snapshot_held"),
     ],
+    "Periodic jobs": [
+        *("tick_p50", "tick_p99", "tick_max"),
+        "scheduler_idle_cpu",
+    ],
 }
 
 

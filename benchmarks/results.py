@@ -57,7 +57,6 @@ METRICS = {
     "tick_p50": Metric("tick to job p50", "ms"),
     "tick_p99": Metric("tick to job p99", "ms"),
     "tick_max": Metric("tick to job, the latest", "ms"),
-    "scheduler_cpu": Metric("CPU of the scheduler", "%"),
     "scheduler_idle_cpu": Metric("CPU of an idle scheduler", "%"),
 }
 

@@ -110,6 +110,10 @@ class BGTasks(DjangoSystem):
             schedules.plan(row, now)
         Schedule.objects.bulk_create(rows, batch_size=500)
 
+    def schedules_behind(self) -> float:
+        due = schedules.next_due()
+        return 0 if due is None else (timezone.now() - due).total_seconds()
+
     def new_ticks(self) -> list[float]:
         rows = Job.objects.filter(pk__gt=self._last_seen).order_by("pk")
         seen = list(rows.values_list("pk", "scheduled_for"))
