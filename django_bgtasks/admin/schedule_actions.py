@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST
 
 from django_bgtasks.admin.reporting import back_to_page, log, tell
 from django_bgtasks.exceptions import InvalidSchedule
-from django_bgtasks.models import Schedule
+from django_bgtasks.models import Schedule, ScheduleQuerySet
 from django_bgtasks.models.schedule import Source
 from django_bgtasks.store import schedules
 
@@ -182,14 +182,14 @@ class ScheduleActions(_Base):
 
     def _pause(self, request: HttpRequest, chosen: Iterable[Schedule]) -> None:
         active, paused = _by_pause(chosen)
-        schedules.pause([schedule.pk for schedule in active])
+        _rows(active).pause()
         log(request, active, _("Paused."))
         tell(request, WERE_PAUSED, len(active))
         tell(request, PAUSED_ALREADY, len(paused), messages.WARNING)
 
     def _resume(self, request: HttpRequest, chosen: Iterable[Schedule]) -> None:
         active, paused = _by_pause(chosen)
-        schedules.resume([schedule.pk for schedule in paused])
+        _rows(paused).resume()
         log(request, paused, _("Resumed."))
         tell(request, WERE_RESUMED, len(paused))
         tell(request, NOT_PAUSED, len(active), messages.WARNING)
@@ -198,6 +198,10 @@ class ScheduleActions(_Base):
 def _is_own(schedule: Schedule | None) -> bool:
     """Whether it is the admin's; None stands for some schedule."""
     return schedule is None or schedule.source == Source.ADMIN
+
+
+def _rows(chosen: Iterable[Schedule]) -> ScheduleQuerySet:
+    return Schedule.objects.filter(pk__in=[schedule.pk for schedule in chosen])
 
 
 def _by_pause(chosen: Iterable[Schedule]) -> tuple[list[Schedule], list[Schedule]]:

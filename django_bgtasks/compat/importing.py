@@ -174,10 +174,11 @@ class Importer:
             row.last_due = min(as_stored(translation.last_run), now)
         with transaction.atomic(using=get_engine().alias):
             schedules.save(row, now)
+            written = Schedule.objects.filter(pk=row.pk)
             if translation.is_paused:
-                schedules.pause([row.pk], now)
+                schedules.pause(written, now)
             else:
-                schedules.resume([row.pk], now)
+                schedules.resume(written, now)
 
 
 def totals(lines: Iterable[Line]) -> str:

@@ -52,6 +52,27 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         """Those that the scheduler passes over, since something is wrong with them."""
         return self.exclude(problem="")
 
+    def pause(self) -> int:
+        """Let their ticks pass without a job until they are resumed.
+
+        Returns:
+            How many were not paused already.
+        """
+        # The door that jobs have, too: the store needs this module.
+        from django_bgtasks.store import schedules  # noqa: PLC0415 (see above)
+
+        return schedules.pause(self)
+
+    def resume(self) -> int:
+        """Give their ticks jobs again, those that are still to come.
+
+        Returns:
+            How many were paused.
+        """
+        from django_bgtasks.store import schedules  # noqa: PLC0415 (as above)
+
+        return schedules.resume(self)
+
     def declared(self) -> ScheduleQuerySet:
         """Those that settings or code own."""
         return self.exclude(source=Source.ADMIN)

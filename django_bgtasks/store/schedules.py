@@ -331,18 +331,18 @@ def columns_of(periodic: Periodic) -> dict[str, Any]:
     }
 
 
-def pause(names: Collection[str], now: datetime | None = None) -> int:
+def pause(schedules: ScheduleQuerySet, now: datetime | None = None) -> int:
     """Let ticks of these schedules pass without a job until they are resumed.
 
     Returns:
         How many were not paused already.
     """
     moment = now or get_engine().now()
-    active = _rows().filter(pk__in=names, paused_at=None)
-    return active.update(paused_at=moment, next_due=None)
+    active = schedules.using(get_engine().alias).filter(paused_at=None)
+    return active.order_by().update(paused_at=moment, next_due=None)
 
 
-def resume(names: Collection[str], now: datetime | None = None) -> int:
+def resume(schedules: ScheduleQuerySet, now: datetime | None = None) -> int:
     """Give the ticks of these schedules jobs again, those that are still to come.
 
     Returns:
@@ -350,8 +350,8 @@ def resume(names: Collection[str], now: datetime | None = None) -> int:
     """
     moment = now or get_engine().now()
     # Whoever looks at them next finds no plan, and makes one.
-    paused = _rows().filter(pk__in=names, paused_at__isnull=False)
-    resumed = paused.update(paused_at=None, next_due=moment, planned_by="")
+    paused = schedules.using(get_engine().alias).filter(paused_at__isnull=False)
+    resumed = paused.order_by().update(paused_at=None, next_due=moment, planned_by="")
     wakeup.call()
     return resumed
 

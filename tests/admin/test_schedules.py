@@ -170,7 +170,7 @@ def test_pause_and_resume(admin_client):
         (name, "Change", "Paused.") for name in Schedule.Source.values
     }
 
-    schedules.resume(["code"])
+    Schedule.objects.filter(pk="code").resume()
     response = act(admin_client, "resume_selected", rows, model="schedule")
     assert said(response) == [
         "3 schedules were resumed.",
@@ -398,7 +398,7 @@ def test_one_is_changed(admin_client):
 
 def test_a_change_of_what_is_paused_leaves_it_so(admin_client):
     schedule = make_schedule(problem="It was wrong.")
-    schedules.pause([schedule.pk])
+    Schedule.objects.filter(pk=schedule.pk).pause()
     admin_client.post(page(schedule), filled_in(cron="0 4 * * *"))
     row = Schedule.objects.get()
     assert (row.cron, row.next_due, row.problem) == ("0 4 * * *", None, "")

@@ -336,11 +336,11 @@ def test_what_has_not_changed_is_left_alone(make):
 
 def test_who_paused_it_has_paused_it(make):
     schedules.sync(declared(a={"every": 60}), NOON)
-    assert schedules.pause(["a"], NOON) == 1
+    assert schedules.pause(Schedule.objects.all(), NOON) == 1
     schedules.sync(declared(a={"every": 90}), NOON)
     assert schedules.enqueue_due(NOON + HOUR).jobs == []
     assert Schedule.objects.get().paused_at == NOON
-    assert schedules.resume(["a"], NOON + HOUR) == 1
+    assert schedules.resume(Schedule.objects.all(), NOON + HOUR) == 1
     assert schedules.enqueue_due(NOON + HOUR).jobs == [], "what passed is past"
     schedules.enqueue_due(NOON + HOUR + 90 * SECOND)
     assert len(ticks("a")) == 1
