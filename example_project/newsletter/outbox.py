@@ -16,6 +16,15 @@ def newest_messages(limit):
     return messages[:limit]
 
 
+def delete_messages(until):
+    """Delete those that were sent before ``until``; returns how many files there were."""
+    files = Path(settings.OUTBOX_DIR).glob("*.log")
+    old = [file for file in files if file.stat().st_mtime < until.timestamp()]
+    for file in old:
+        file.unlink()
+    return len(old)
+
+
 def messages_in(file):
     parts = file.read_bytes().split(SEPARATOR)
     for part in parts:

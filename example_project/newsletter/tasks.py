@@ -1,9 +1,12 @@
+from datetime import timedelta
+
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.utils import timezone
 
 from django_bgtasks import Cancel, background
 from newsletter.models import Delivery, Newsletter, Subscriber
+from newsletter.outbox import delete_messages
 
 
 @background
@@ -46,6 +49,13 @@ def deliver(newsletter_id, subscriber_id):
     # back, so at least once is the best there is.
     delivery.sent_at = timezone.now()
     delivery.save(update_fields=["sent_at"])
+
+
+@background(takes_context=True)
+def clear_outbox(context, days):
+    """Delete files of messages that were sent so many days before the job's time."""
+    until = (context.scheduled_for or timezone.now()) - timedelta(days=days)
+    return {"deleted": delete_messages(until)}
 
 
 def message_for(delivery):

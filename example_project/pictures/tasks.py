@@ -1,12 +1,14 @@
+from datetime import timedelta
 from io import BytesIO
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.utils import timezone
 from PIL import Image, ImageOps
 
 from django_bgtasks import background
 from pictures.formats import FORMATS
-from pictures.models import Picture
+from pictures.models import Picture, Thumbnail
 
 SIZES = (160, 480, 1280)
 
@@ -20,6 +22,31 @@ def make_thumbnails(context, picture_id):
         make_thumbnail(picture, image, longest_side)
         context.progress(number, len(SIZES), f"{longest_side} pixels")
     return {"sizes": list(SIZES)}
+
+
+@background(cron="15 4 * * *")
+def remove_stray_thumbnails():
+    """Delete the files of thumbnails whose pictures were deleted.
+
+    Every night. Where it stands in code, settings can still change the time.
+    """
+    known = set(Thumbnail.objects.values_list("file", flat=True))
+    names = [f"thumbnails/{name}" for name in stored_thumbnails()]
+    strays = [name for name in names if name not in known and is_old(name)]
+    for name in strays:
+        default_storage.delete(name)
+    return {"removed": len(strays)}
+
+
+def stored_thumbnails():
+    if not default_storage.exists("thumbnails"):
+        return []
+    return default_storage.listdir("thumbnails")[1]
+
+
+def is_old(name):
+    """Not one that is being made just now, whose row is not there yet."""
+    return timezone.now() - default_storage.get_modified_time(name) > timedelta(hours=1)
 
 
 def read_upright(picture):

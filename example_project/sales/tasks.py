@@ -83,6 +83,16 @@ def compute_report(context, report_id):
     return {"months": len(lines)}
 
 
+@background
+def report_on_new_imports():
+    """Start a report on each import that is complete and has none yet."""
+    complete = Import.objects.filter(accepted__isnull=False, report=None)
+    for source in complete:
+        with transaction.atomic():
+            Report.objects.create(source=source).start(compute_report)
+    return {"reports": len(complete)}
+
+
 def summarise(month, sales):
     in_month = sales.filter(sold_on__year=month.year, sold_on__month=month.month)
     amounts = [

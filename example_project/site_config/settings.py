@@ -51,6 +51,24 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
+# Periodic jobs, which the worker of the demo enqueues when they are due. A third one is
+# declared beside its task, in pictures/tasks.py.
+BGTASKS = {
+    "PERIODIC": {
+        "report-on-new-imports": {
+            "task": "sales.tasks.report_on_new_imports",
+            "every": 60,
+            "overlap": "skip",
+        },
+        "clear-outbox": {
+            "task": "newsletter.tasks.clear_outbox",
+            "cron": "30 3 * * *",
+            "timezone": "Europe/Berlin",
+            "kwargs": {"days": 7},
+        },
+    },
+}
+
 ROOT_URLCONF = "site_config.urls"
 WSGI_APPLICATION = "site_config.wsgi.application"
 
