@@ -212,6 +212,13 @@ class Worker:
         """End within the shutdown grace; hand back what still runs then."""
         self._stopping = True
         if not self.was_taken_for_dead:
+            self._withdraw_what_waits_too_long()
+            if self._running:
+                logger.info(
+                    "Worker %s waits for what it runs: %s jobs",
+                    self._row,
+                    len(self._running),
+                )
             self._loop_for(self._settings.shutdown_grace.total_seconds())
         for execution in self._running:
             execution.interrupt(WorkerStopping)

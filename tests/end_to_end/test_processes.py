@@ -63,6 +63,7 @@ def test_a_signal_lets_what_runs_end(start, tmp_path, number):
     eventually(log.exists)
     waiting = sample.leave_a_line(str(log), "never")
     worker.signal(number)
+    worker.wait_for("waits for what it runs: 1 job")
     gate.touch()
     assert worker.end() == 0
     running.refresh()
