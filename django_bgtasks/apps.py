@@ -14,7 +14,7 @@ class BackgroundTasksConfig(AppConfig):
 
     def ready(self) -> None:
         from django_bgtasks import checks, housekeeping, signals  # noqa: F401, PLC0415 (they register themselves, which needs loaded apps)
-        from django_bgtasks.conf import get_settings  # noqa: PLC0415
+        from django_bgtasks.conf import get_settings  # noqa: PLC0415 (as above)
 
         # An ImportError inside a tasks module is the project's to see: let it rise.
         autodiscover_modules("tasks")

@@ -252,7 +252,7 @@ class Task(_Base[P, R]):
     def get_backend(self) -> BaseTaskBackend:
         """The database backend, whether or not ``TASKS`` configures one."""
         # The one door from definitions to rows: the backend needs this module.
-        from django_bgtasks.backend import backend_for  # noqa: PLC0415
+        from django_bgtasks.backend import backend_for  # noqa: PLC0415 (see above)
 
         return backend_for(self.backend)
 

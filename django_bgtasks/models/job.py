@@ -124,7 +124,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             stopped, does not try them again.
         """
         # The one door from rows up to what changes them: the store needs this module.
-        from django_bgtasks.store import lifecycle  # noqa: PLC0415
+        from django_bgtasks.store import lifecycle  # noqa: PLC0415 (see above)
 
         return lifecycle.cancel(self, by=str(by))
 

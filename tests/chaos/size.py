@@ -8,7 +8,7 @@ LONG = os.environ.get("CHAOS") == "long"
 
 #: Reproduces a run, as far as the choices of the suite go. In the environment, so that
 #: the processes of pytest-xdist have the same.
-SEED = os.environ.setdefault("CHAOS_SEED", str(random.randrange(1_000_000)))  # noqa: S311
+SEED = os.environ.setdefault("CHAOS_SEED", str(random.randrange(1_000_000)))  # noqa: S311 (hides nothing)
 
 
 def size(short, long):

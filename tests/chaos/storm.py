@@ -4,6 +4,7 @@ from collections import Counter as Counts
 
 from django_bgtasks.models import Job, Worker
 from tests.chaos.aftermath import Aftermath
+from tests.chaos.app import tasks
 from tests.chaos.app.models import Counter
 from tests.chaos.audit import Audit
 from tests.chaos.hosts import Host, eventually
@@ -36,6 +37,13 @@ class Storm:
         host = Host(self.audit, log, *options, **how)
         self.hosts.append(host)
         return host
+
+    def hold_jobs(self, gate, number=12):
+        """Let so many jobs begin, and wait for the file ``gate``."""
+        goal = len(self.audit) + number
+        for _ in range(number):
+            tasks.wait_for_file(str(gate))
+        eventually(lambda: len(self.audit) == goal, f"{number} jobs that wait")
 
     def await_progress(self, lines):
         """Until bodies have begun and ended so many times, or there are none left."""

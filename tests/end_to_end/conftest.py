@@ -61,7 +61,7 @@ class Process:
                 timeout=30,
             )
         found = sum(text in line for line in self.lines) >= times
-        assert seen and found, f"no {text!r} in:\n{self.output}"  # noqa: PT018
+        assert seen and found, f"no {text!r} in:\n{self.output}"  # noqa: PT018 (one failure)
 
     def signal(self, number):
         self._popen.send_signal(number)

@@ -44,7 +44,7 @@ def test_a_worker_that_runs_picks_up_what_is_committed(start, tmp_path):
     log = tmp_path / "log"
     worker = start("run_tasks", "--no-reload")
     worker.wait_for("started")
-    with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012
+    with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012 (rolled back on the way)
         sample.leave_a_line(str(log), "rolled back")
         raise RuntimeError
     with transaction.atomic():
