@@ -171,6 +171,14 @@ def test_around_a_change_of_clocks(zone, expression, begin, expected):
     assert " ".join(seen) == expected
 
 
+def test_within_a_repeated_hour_what_it_showed_before_has_been():
+    rule = Rule(cron="30 2 * * *", timezone="Europe/Berlin")
+    second_quarter_past_two = datetime(2026, 10, 25, 1, 15, tzinfo=UTC)
+    assert rule.next_after(second_quarter_past_two) == datetime(
+        2026, 10, 26, 1, 30, tzinfo=UTC
+    )
+
+
 def test_what_runs_later_than_its_time_says_so():
     rule = Rule(cron="30 2 * * *", timezone="Europe/Berlin")
     assert rule.is_moved(datetime(2026, 3, 29, 1, tzinfo=UTC))

@@ -339,11 +339,20 @@ def test_who_paused_it_has_paused_it(make):
     assert schedules.pause(Schedule.objects.all(), NOON) == 1
     schedules.sync(declared(a={"every": 90}), NOON)
     assert schedules.enqueue_due(NOON + HOUR).jobs == []
-    assert Schedule.objects.get().paused_at == NOON
+    row = Schedule.objects.get()
+    assert (row.paused_at, row.next_due, row.every) == (NOON, None, 1.5 * MINUTE)
     assert schedules.resume(Schedule.objects.all(), NOON + HOUR) == 1
     assert schedules.enqueue_due(NOON + HOUR).jobs == [], "what passed is past"
     schedules.enqueue_due(NOON + HOUR + 90 * SECOND)
     assert len(ticks("a")) == 1
+
+
+def test_to_resume_is_no_tick(make):
+    make()
+    Schedule.objects.all().pause()
+    Schedule.objects.all().resume()
+    assert schedules.enqueue_due(get_engine().now()).jobs == []
+    assert schedules.next_due() > get_engine().now()
 
 
 def test_what_is_declared_wrongly_leaves_its_row(make):
