@@ -44,10 +44,11 @@ def roll_up(now: datetime, limit: int = BATCH) -> int:
     Returns:
         How many rows were replaced or deleted; 0 means that nothing is left to do.
     """
+    # Minutes first, so that no hour is made of more rows than it has minutes.
     return (
         _merge_minutes(now - SETTLED_AFTER, limit)
-        + _merge_into_hours(now - MINUTES_KEPT, limit)
-        + _delete(now - HOURS_KEPT, limit)
+        or _merge_into_hours(now - MINUTES_KEPT, limit)
+        or _delete(now - HOURS_KEPT, limit)
     )
 
 
