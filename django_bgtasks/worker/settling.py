@@ -56,8 +56,9 @@ class Settler:
         """
         if not self._pending:
             return
+        now = self._clock.now()
         try:
-            self._write(self._pending)
+            lost = self._write(self._pending, now)
         except Exception as error:
             if may_pass(error):
                 raise
@@ -65,7 +66,7 @@ class Settler:
             # others, nor take the worker down.
             self._settle_one_by_one()
         else:
-            self._pending = []
+            self._let_go(lost, now)
 
     def settle_and_claim(self, want: Want) -> list[Job]:
         """Write all outcomes and claim what is wanted, in one trip if it can be.
@@ -88,22 +89,29 @@ class Settler:
             # Find out whether an outcome is to blame.
             self.settle()
             return lifecycle.claim(self._worker, want, self._clock.now())
-        recorded, self._pending = self._pending, []
-        self._heed(recorded, lost, now)
+        self._let_go(lost, now)
         return jobs
 
     def _settle_one_by_one(self) -> None:
         while self._pending:
-            self._settle_one(*self._pending[0])
+            now = self._clock.now()
+            run, lost = self._settle_one(self._pending[0], now)
             # Only now: had the database failed, it would have been kept.
             self._pending.pop(0)
+            self._heed([run], lost, now)
 
-    def _settle_one(self, job: Job, outcome: Outcome, seconds: float) -> None:
+    def _settle_one(self, run: Run, now: datetime) -> tuple[Run, list[Job]]:
+        """Write one outcome, or else that it cannot be stored.
+
+        Returns:
+            What was written, and the job if it was lost.
+        """
         try:
-            self._write([(job, outcome, seconds)])
+            return run, self._write([run], now)
         except Exception as error:
             if may_pass(error):
                 raise
+            job, _, seconds = run
             # The database may quote what it refuses.
             secrets = secrets_of(job)
             logger.error(
@@ -112,11 +120,15 @@ class Settler:
                 exc_info=loggable(error, secrets),
             )
             failed = Failed(Error.from_exception(error, secrets), None)
-            self._write([(job, failed, seconds)])
+            run = job, failed, seconds
+            return run, self._write([run], now)
 
-    def _write(self, runs: list[Run]) -> None:
-        now = self._clock.now()
-        lost = lifecycle.finish(self._worker, _endings(runs), now)
+    def _write(self, runs: list[Run], now: datetime) -> list[Job]:
+        return lifecycle.finish(self._worker, _endings(runs), now)
+
+    def _let_go(self, lost: list[Job], now: datetime) -> None:
+        """All that was pending is written, but of jobs that were lost."""
+        runs, self._pending = self._pending, []
         self._heed(runs, lost, now)
 
     def _heed(self, runs: list[Run], lost: list[Job], now: datetime) -> None:

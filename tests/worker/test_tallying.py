@@ -123,7 +123,9 @@ def test_a_failure_of_what_was_cancelled_is_no_retry(settler):
 
 def test_what_is_handed_back_counts_nothing(settler):
     settler.add(make_running(settler._worker), Released())
+    settler.add(make_running(settler._worker, cancel_requested_at=NOW), Released())
     settler.settle()
+    assert not settler
     settler.tallier.write()
     assert not Tally.objects.exists()
 
