@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django_bgtasks.conf import get_settings
-from django_bgtasks.store import maintenance
+from django_bgtasks.store import maintenance, tallies
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.tasks import background
 
@@ -31,4 +31,23 @@ def prune() -> int:
     retention = get_settings().retention
     while pruned := maintenance.prune(get_engine().now(), retention):
         total += pruned
+    return total
+
+
+@background(
+    name="django_bgtasks.roll_up",
+    every=timedelta(hours=1),
+    overlap="skip",
+    max_attempts=1,
+)
+def roll_up() -> int:
+    """Make few rows of the many numbers that workers have written for statistics.
+
+    Returns:
+        How many rows were replaced or deleted.
+    """
+    total = 0
+    now = get_engine().now()
+    while rolled_up := tallies.roll_up(now):
+        total += rolled_up
     return total

@@ -90,5 +90,5 @@ for _alias, _changes in json.loads(
 ).items():
     DATABASES.setdefault(_alias, {}).update(_changes)
 # Our own periodic jobs would come into the middle of some test.
-BGTASKS = {"PERIODIC": {"django_bgtasks.prune": None}}
+BGTASKS = {"PERIODIC": {"django_bgtasks.prune": None, "django_bgtasks.roll_up": None}}
 BGTASKS |= json.loads(os.environ.get("BGTASKS_TEST_SETTINGS", "{}"))

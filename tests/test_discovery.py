@@ -24,7 +24,7 @@ import django
 django.setup()
 from django_bgtasks.tasks import registered_tasks
 paths = {{task.path for task in registered_tasks()}}
-print(sorted(paths - {{"django_bgtasks.prune"}}))
+print(sorted(path for path in paths if not path.startswith("django_bgtasks.")))
 {after}
 """
 

@@ -1,6 +1,7 @@
 from django_bgtasks.models.job import Attempt, Job, JobQuerySet
 from django_bgtasks.models.queue import Queue
 from django_bgtasks.models.schedule import Schedule, ScheduleQuerySet
+from django_bgtasks.models.tally import Tally
 from django_bgtasks.models.worker import Worker
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "Queue",
     "Schedule",
     "ScheduleQuerySet",
+    "Tally",
     "Worker",
 ]

@@ -190,12 +190,15 @@ def _leave_running(
 ) -> bool:
     changes = _changes(job, outcome, now)
     row = running(job, worker, alias)
+    # Let the object say what is written into its row.
+    job.status = changes["status"]
     if "finished_at" in changes:
         return bool(row.update(worker=None, **changes))
     # It would come back; not if somebody cancelled it while it ran.
     if row.filter(cancel_requested_at=None).update(worker=None, **changes):
         return True
     changes |= {"status": Status.CANCELLED, "finished_at": now}
+    job.status = Status.CANCELLED
     return bool(row.update(worker=None, **changes))
 
 

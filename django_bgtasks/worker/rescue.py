@@ -42,9 +42,13 @@ def rescue(worker: UUID, verdict: Verdict, clock: Clock) -> int:
     for start in range(0, len(jobs), BATCH):
         for job in jobs[start : start + BATCH]:
             error = verdict(job)
-            outcome = Released() if error is None else Execution(job, clock).lose(error)
-            settler.add(job, outcome)
+            if error is None:
+                settler.add(job, Released())
+            else:
+                execution = Execution(job, clock)
+                settler.add(job, execution.lose(error), execution.duration)
         settler.settle()
+    settler.tallier.write()
     workers.deregister(worker)
     return len(jobs)
 

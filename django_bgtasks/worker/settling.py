@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from django_bgtasks.models import Job
@@ -13,6 +14,7 @@ from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.engines.base import Want
 from django_bgtasks.tasks import secrets_of
 from django_bgtasks.worker.clock import Clock
+from django_bgtasks.worker.tallying import Run, Tallier
 
 
 class Settler:
@@ -26,7 +28,9 @@ class Settler:
     def __init__(self, worker: UUID, clock: Clock) -> None:
         self._worker = worker
         self._clock = clock
-        self._pending: list[lifecycle.Ended] = []
+        self._pending: list[Run] = []
+        #: Counts what is recorded.
+        self.tallier = Tallier(clock.monotonic)
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -34,11 +38,15 @@ class Settler:
     @property
     def job_ids(self) -> set[UUID]:
         """Of the jobs whose outcomes are not written."""
-        return {job.pk for job, _ in self._pending}
+        return {job.pk for job, _, _ in self._pending}
 
-    def add(self, job: Job, outcome: Outcome) -> None:
-        """Take the outcome of a run, to be written with the next ones."""
-        self._pending.append((job, outcome))
+    def add(self, job: Job, outcome: Outcome, seconds: float = 0.0) -> None:
+        """Take the outcome of a run, to be written with the next ones.
+
+        Args:
+            seconds: how long it ran.
+        """
+        self._pending.append((job, outcome, seconds))
 
     def settle(self) -> None:
         """Write all outcomes, in one transaction if that is possible.
@@ -48,8 +56,9 @@ class Settler:
         """
         if not self._pending:
             return
+        now = self._clock.now()
         try:
-            self._write(self._pending)
+            lost = self._write(self._pending, now)
         except Exception as error:
             if may_pass(error):
                 raise
@@ -57,7 +66,7 @@ class Settler:
             # others, nor take the worker down.
             self._settle_one_by_one()
         else:
-            self._pending = []
+            self._let_go(lost, now)
 
     def settle_and_claim(self, want: Want) -> list[Job]:
         """Write all outcomes and claim what is wanted, in one trip if it can be.
@@ -65,13 +74,14 @@ class Settler:
         Raises:
             Exception: the database is in trouble; what is not written is kept.
         """
-        if not all(isinstance(outcome, Succeeded) for _, outcome in self._pending):
+        if not all(isinstance(outcome, Succeeded) for _, outcome, _ in self._pending):
             self.settle()
+        now = self._clock.now()
         if not self._pending:
-            return lifecycle.claim(self._worker, want, self._clock.now())
+            return lifecycle.claim(self._worker, want, now)
         try:
             lost, jobs = lifecycle.finish_and_claim(
-                self._worker, self._pending, want, self._clock.now()
+                self._worker, _endings(self._pending), want, now
             )
         except Exception as error:
             if may_pass(error):
@@ -79,22 +89,29 @@ class Settler:
             # Find out whether an outcome is to blame.
             self.settle()
             return lifecycle.claim(self._worker, want, self._clock.now())
-        self._pending = []
-        self._tell_lost(lost)
+        self._let_go(lost, now)
         return jobs
 
     def _settle_one_by_one(self) -> None:
         while self._pending:
-            self._settle_one(*self._pending[0])
+            now = self._clock.now()
+            run, lost = self._settle_one(self._pending[0], now)
             # Only now: had the database failed, it would have been kept.
             self._pending.pop(0)
+            self._heed([run], lost, now)
 
-    def _settle_one(self, job: Job, outcome: Outcome) -> None:
+    def _settle_one(self, run: Run, now: datetime) -> tuple[Run, list[Job]]:
+        """Write one outcome, or else that it cannot be stored.
+
+        Returns:
+            What was written, and the job if it was lost.
+        """
         try:
-            self._write([(job, outcome)])
+            return run, self._write([run], now)
         except Exception as error:
             if may_pass(error):
                 raise
+            job, _, seconds = run
             # The database may quote what it refuses.
             secrets = secrets_of(job)
             logger.error(
@@ -102,14 +119,30 @@ class Settler:
                 job,
                 exc_info=loggable(error, secrets),
             )
-            self._write([(job, Failed(Error.from_exception(error, secrets), None))])
+            failed = Failed(Error.from_exception(error, secrets), None)
+            run = job, failed, seconds
+            return run, self._write([run], now)
 
-    def _write(self, ended: list[lifecycle.Ended]) -> None:
-        self._tell_lost(lifecycle.finish(self._worker, ended, self._clock.now()))
+    def _write(self, runs: list[Run], now: datetime) -> list[Job]:
+        return lifecycle.finish(self._worker, _endings(runs), now)
 
-    def _tell_lost(self, jobs: list[Job]) -> None:
-        for job in jobs:
+    def _let_go(self, lost: list[Job], now: datetime) -> None:
+        """All that was pending is written, but of jobs that were lost."""
+        runs, self._pending = self._pending, []
+        self._heed(runs, lost, now)
+
+    def _heed(self, runs: list[Run], lost: list[Job], now: datetime) -> None:
+        """Count what was recorded, and tell what was not."""
+        if lost:
+            ids = {job.pk for job in lost}
+            runs = [run for run in runs if run[0].pk not in ids]
+        self.tallier.count(runs, now)
+        for job in lost:
             job_lost.send_robust(type(self), job=job)
+
+
+def _endings(runs: list[Run]) -> list[lifecycle.Ended]:
+    return [(job, outcome) for job, outcome, _ in runs]
 
 
 def may_pass(error: Exception) -> bool:

@@ -88,6 +88,7 @@ class Worker:
         self._board = board or Board(bytearray(board_size(options.threads)))
         self._clock = clock or Clock(lambda: get_engine().now())
         self._settler = Settler(self._id, self._clock)
+        self._tallier = self._settler.tallier
         self._monotonic = self._clock.monotonic
         self._settings = get_settings()
         self._ears = Ears()
@@ -242,6 +243,7 @@ class Worker:
         try:
             get_engine().wait_briefly_for_locks()
             self._settler.settle()
+            self._tallier.write()
             workers.deregister(self._id)
         except (DatabaseError, InterfaceError):
             logger.exception(
@@ -347,8 +349,11 @@ class Worker:
             execution, outcome = self._ended.popleft()
             if execution in self._running:
                 self._running.remove(execution)
-                if not isinstance(outcome, Recorded):
-                    self._settler.add(execution.job, outcome)
+                if isinstance(outcome, Recorded):
+                    run = execution.job, outcome, execution.duration
+                    self._tallier.count([run], self._clock.now())
+                else:
+                    self._settler.add(execution.job, outcome, execution.duration)
                 jobs += 1
                 seconds += execution.duration
         if jobs:
@@ -369,6 +374,8 @@ class Worker:
             deadlines.append(deadline)
         pauses = [moment - self._monotonic() for moment in deadlines]
         pauses += [self._patience.pause, self._chores.rest]
+        if self._tallier:
+            pauses.append(self._tallier.rest)
         if self._running:
             # Somebody may cancel, and a body that begins may set a time limit.
             pauses.append(CANCEL_CHECK_INTERVAL)
@@ -380,6 +387,7 @@ class Worker:
             streams.plug_gaps()
         self._share.look_at_memory()
         self._chores.do_what_is_due(stopping=self._stopping)
+        self._tallier.write_if_due()
 
     def _interrupt_cancelled(self) -> None:
         if not self._running:

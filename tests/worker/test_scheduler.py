@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError
 from django.test import override_settings
 
@@ -21,7 +22,7 @@ from tests.sample import tasks as sample
 pytestmark = pytest.mark.django_db(transaction=True)
 
 EVERY_TEN_SECONDS = {"task": sample.add.path, "args": [1], "every": 10}
-PERIODIC = {"django_bgtasks.prune": None, "tens": EVERY_TEN_SECONDS}
+PERIODIC = {**settings.BGTASKS["PERIODIC"], "tens": EVERY_TEN_SECONDS}
 
 
 @pytest.fixture
@@ -224,7 +225,7 @@ def test_old_jobs_are_pruned_by_a_periodic_job(drain):
     sample.add(1)
     drain()
     Job.objects.update(finished_at=old)
-    with override_settings(BGTASKS={}):
+    with override_settings(BGTASKS={"PERIODIC": {"django_bgtasks.roll_up": None}}):
         schedules.sync(declared(), old)
     assert len(schedules.enqueue_due(get_engine().now()).jobs) == 1
     drain()

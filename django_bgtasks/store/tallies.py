@@ -1,0 +1,113 @@
+"""Tallies: written by workers, rolled up by a periodic job, so that they stay few.
+
+A roll-up locks some rows and writes their sum in their place, in one transaction.
+Wherever it is killed, and whoever else is at it, the sum of all rows stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import Count, QuerySet
+
+from django_bgtasks.models import Tally
+from django_bgtasks.store.engines import get_engine
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+
+#: After so long, nobody is expected to count more for a minute.
+SETTLED_AFTER = timedelta(minutes=5)
+#: How long each minute can be told from the others.
+MINUTES_KEPT = timedelta(days=2)
+#: How long there is anything.
+HOURS_KEPT = timedelta(days=90)
+
+#: Sums that one look finds to be made, and rows that one transaction deletes.
+BATCH = 500
+
+
+def write(tallies: Sequence[Tally]) -> None:
+    """Add rows. Those that are there already, as after a lost answer, are left alone."""
+    rows = Tally.objects.using(get_engine().alias)
+    rows.bulk_create(tallies, batch_size=BATCH, ignore_conflicts=True)
+
+
+def roll_up(now: datetime, limit: int = BATCH) -> int:
+    """One step of making few rows of many, and of forgetting what is too old.
+
+    Args:
+        now: the time by the database's clock.
+        limit: how much to do at the most.
+
+    Returns:
+        How many rows were replaced or deleted; 0 means that nothing is left to do.
+    """
+    # Minutes first, so that no hour is made of more rows than it has minutes.
+    return (
+        _merge_minutes(now - SETTLED_AFTER, limit)
+        or _merge_into_hours(now - MINUTES_KEPT, limit)
+        or _delete(now - HOURS_KEPT, limit)
+    )
+
+
+def _merge_minutes(before: datetime, limit: int) -> int:
+    """Make one row of each queue's minute that several workers have written to."""
+    several = (
+        _rows()
+        .filter(span=1, minute__lt=before)
+        .values_list("queue", "minute")
+        .annotate(rows=Count("pk"))
+        .filter(rows__gt=1)
+        .order_by("minute", "queue")[:limit]
+    )
+    return sum(_replace(queue, minute, 1) for queue, minute, _ in list(several))
+
+
+def _merge_into_hours(before: datetime, limit: int) -> int:
+    """Make hours of minutes. Not of an hour that is partly younger than ``before``."""
+    minutes = _rows().filter(span=1, minute__lt=_hour_of(before))
+    some = minutes.order_by("minute").values_list("queue", "minute")[:limit]
+    hours = {(queue, _hour_of(minute)) for queue, minute in some}
+    return sum(_replace(queue, hour, 60) for queue, hour in sorted(hours))
+
+
+def _replace(queue: str, begin: datetime, span: int) -> int:
+    """Write the sum of a queue's rows in their place.
+
+    Returns:
+        How many there were.
+    """
+    engine = get_engine()
+    end = begin + span * MINUTE
+    with engine.transaction():
+        # In the order of their keys, so that two who are at it wait for each other. The
+        # second one then finds none, and leaves what the first one wrote.
+        rows = list(
+            _rows()
+            .filter(queue=queue, span__lte=span, minute__gte=begin, minute__lt=end)
+            .order_by("pk")
+            .select_for_update()
+        )
+        if len(rows) < 2 and all(row.span == span for row in rows):
+            return 0
+        _rows().filter(pk__in=[row.pk for row in rows]).delete()
+        total = Tally.sum_of(rows, queue, begin, span)
+        total.save(using=engine.alias, force_insert=True)
+        return len(rows)
+
+
+def _delete(before: datetime, limit: int) -> int:
+    old = _rows().filter(minute__lt=before).order_by("minute")
+    ids = list(old.values_list("pk", flat=True)[:limit])
+    deleted, _ = _rows().filter(pk__in=ids).delete()
+    return deleted
+
+
+def _hour_of(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _rows() -> QuerySet[Tally]:
+    return Tally.objects.using(get_engine().alias)
