@@ -1,4 +1,7 @@
+import datetime
+
 import django.db.models.deletion
+import django.utils.timezone
 from django.db import migrations, models
 
 import django_bgtasks.models.job
@@ -159,6 +162,16 @@ class Migration(migrations.Migration):
                     "unknown_since",
                     models.DateTimeField(null=True, verbose_name="task unknown since"),
                 ),
+                (
+                    "schedule",
+                    models.CharField(
+                        max_length=255, null=True, verbose_name="schedule"
+                    ),
+                ),
+                (
+                    "scheduled_for",
+                    models.DateTimeField(null=True, verbose_name="scheduled for"),
+                ),
                 ("progress", models.JSONField(null=True, verbose_name="progress")),
                 ("result", models.JSONField(null=True, verbose_name="result")),
             ],
@@ -185,6 +198,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(("finished_at__isnull", False)),
                         fields=["status", "finished_at"],
                         name="bgtasks_job_finished",
+                    ),
+                    models.Index(
+                        condition=models.Q(("schedule__isnull", False)),
+                        fields=["schedule", "id"],
+                        name="bgtasks_job_schedule",
                     ),
                 ],
             },
@@ -237,6 +255,226 @@ class Migration(migrations.Migration):
                 "verbose_name": "attempt",
                 "verbose_name_plural": "attempts",
                 "ordering": ["id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Schedule",
+            fields=[
+                (
+                    "name",
+                    models.CharField(
+                        max_length=255,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="name",
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("settings", "settings"),
+                            ("code", "code"),
+                            ("admin", "admin"),
+                        ],
+                        default="admin",
+                        editable=False,
+                        max_length=8,
+                        verbose_name="owned by",
+                    ),
+                ),
+                ("task", models.CharField(max_length=255, verbose_name="task")),
+                (
+                    "args",
+                    models.JSONField(
+                        blank=True, default=list, verbose_name="arguments"
+                    ),
+                ),
+                (
+                    "kwargs",
+                    models.JSONField(
+                        blank=True, default=dict, verbose_name="keyword arguments"
+                    ),
+                ),
+                (
+                    "cron",
+                    models.CharField(
+                        blank=True, max_length=255, verbose_name="cron expression"
+                    ),
+                ),
+                (
+                    "every",
+                    models.DurationField(blank=True, null=True, verbose_name="every"),
+                ),
+                (
+                    "phase",
+                    models.DurationField(
+                        blank=True, default=datetime.timedelta, verbose_name="phase"
+                    ),
+                ),
+                (
+                    "at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="once, at"
+                    ),
+                ),
+                (
+                    "timezone",
+                    models.CharField(
+                        blank=True, max_length=64, verbose_name="time zone"
+                    ),
+                ),
+                (
+                    "start",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="not before"
+                    ),
+                ),
+                (
+                    "end",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="not after"
+                    ),
+                ),
+                (
+                    "queue_name",
+                    models.CharField(blank=True, max_length=100, verbose_name="queue"),
+                ),
+                (
+                    "priority",
+                    models.SmallIntegerField(
+                        blank=True, null=True, verbose_name="priority"
+                    ),
+                ),
+                (
+                    "jitter",
+                    models.DurationField(
+                        blank=True, default=datetime.timedelta, verbose_name="jitter"
+                    ),
+                ),
+                (
+                    "missed",
+                    models.CharField(
+                        choices=[
+                            ("latest", "the latest"),
+                            ("skip", "none"),
+                            ("all", "all"),
+                        ],
+                        default="latest",
+                        max_length=6,
+                        verbose_name="make up for missed",
+                    ),
+                ),
+                (
+                    "overlap",
+                    models.CharField(
+                        choices=[("allow", "allow"), ("skip", "skip")],
+                        default="allow",
+                        max_length=5,
+                        verbose_name="overlap",
+                    ),
+                ),
+                (
+                    "paused_at",
+                    models.DateTimeField(
+                        editable=False, null=True, verbose_name="paused at"
+                    ),
+                ),
+                (
+                    "problem",
+                    models.TextField(
+                        default="", editable=False, verbose_name="problem"
+                    ),
+                ),
+                (
+                    "next_due",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        null=True,
+                        verbose_name="next run",
+                    ),
+                ),
+                (
+                    "last_due",
+                    models.DateTimeField(
+                        editable=False, null=True, verbose_name="last run"
+                    ),
+                ),
+                (
+                    "last_job",
+                    models.UUIDField(
+                        editable=False, null=True, verbose_name="last job"
+                    ),
+                ),
+                ("planned_by", models.TextField(default="", editable=False)),
+            ],
+            options={
+                "verbose_name": "schedule",
+                "verbose_name_plural": "schedules",
+                "ordering": ["name"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(
+                            ("paused_at__isnull", True), ("problem", "")
+                        ),
+                        fields=["next_due"],
+                        name="bgtasks_schedule_due",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Tally",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=django_bgtasks.models.job.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("queue", models.CharField(max_length=100, verbose_name="queue")),
+                ("minute", models.DateTimeField(verbose_name="minute")),
+                (
+                    "span",
+                    models.PositiveSmallIntegerField(default=1, verbose_name="minutes"),
+                ),
+                (
+                    "successful",
+                    models.PositiveIntegerField(default=0, verbose_name="successful"),
+                ),
+                (
+                    "failed",
+                    models.PositiveIntegerField(default=0, verbose_name="failed"),
+                ),
+                (
+                    "cancelled",
+                    models.PositiveIntegerField(default=0, verbose_name="cancelled"),
+                ),
+                (
+                    "retried",
+                    models.PositiveIntegerField(default=0, verbose_name="tried again"),
+                ),
+                (
+                    "wait_seconds",
+                    models.FloatField(default=0.0, verbose_name="seconds waited"),
+                ),
+                (
+                    "run_seconds",
+                    models.FloatField(default=0.0, verbose_name="seconds run"),
+                ),
+                ("waits", models.JSONField(default=dict, verbose_name="waits")),
+                ("runs", models.JSONField(default=dict, verbose_name="runs")),
+            ],
+            options={
+                "verbose_name": "tally",
+                "verbose_name_plural": "tallies",
+                "indexes": [
+                    models.Index(fields=["minute"], name="bgtasks_tally_minute")
+                ],
             },
         ),
     ]
