@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+from contextlib import suppress
 
 
 class Bell:
@@ -25,7 +26,8 @@ class Bell:
         """End the wait, or the next one; cheap if it was rung already."""
         if not self._rung:
             self._rung = True
-            self._writer.send(b"\0")
+            with suppress(OSError):  # it was closed meanwhile
+                self._writer.send(b"\0")
 
     def attach(self, fileno: int | None) -> None:
         """From now on, ``wait`` can also wait for something to read on ``fileno``."""
