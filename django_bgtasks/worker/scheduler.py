@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import DatabaseError, InterfaceError
 
 from django_bgtasks.signals import logger
+from django_bgtasks.store import schedules
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.worker.bell import Bell
 from django_bgtasks.worker.clock import Clock
@@ -90,7 +91,7 @@ class Scheduler:
         self._bell.wait(self._scheduling.timer.rest)
 
     def _loop(self) -> None:
-        logger.info("The scheduler has started")
+        logger.info("The scheduler has started; next run: %s", schedules.next_due())
         while not self._stopping:
             try:
                 self.tick()

@@ -68,8 +68,12 @@ class Scheduling:
     def _enqueue_due(self, now: datetime) -> int:
         round_ = schedules.enqueue_due(now)
         for job in round_.jobs:
-            logger.debug(
-                "%s %s is enqueued by the schedule %s", job.task, job.pk, job.schedule
+            logger.info(
+                "%s is due: %s %s",
+                job.schedule,
+                job.task,
+                job.pk,
+                extra={"schedule": job.schedule, "job_id": str(job.pk)},
             )
         for name in round_.overlaps:
             logger.info("%s is due, but its last job is not finished: no new one", name)

@@ -111,6 +111,14 @@ def test_a_wrong_declaration_is_told_and_the_others_are_there(clock, caplog):
     assert list(Schedule.objects.values_list("pk", flat=True)) == ["tens"]
 
 
+def test_each_job_is_told(scheduler, time, caplog):
+    caplog.set_level(logging.INFO, "django_bgtasks")
+    time.advance(5)
+    scheduler.catch_up()
+    job = Job.objects.get()
+    assert f"tens is due: {sample.add.path} {job.pk}" in caplog.text
+
+
 def test_skipped_and_missed_ticks_are_told(scheduler, time, caplog):
     caplog.set_level(logging.INFO, "django_bgtasks")
     Schedule.objects.update(overlap="skip")
