@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from django_bgtasks.models import Job, Schedule
@@ -19,7 +20,8 @@ SECOND = timedelta(seconds=1)
 
 def periodic(log, **options):
     each = {"task": sample.leave_its_tick.path, "every": 1, "args": [str(log)]}
-    return {"PERIODIC": {"django_bgtasks.prune": None, "each": {**each, **options}}}
+    ours = settings.BGTASKS["PERIODIC"]
+    return {"PERIODIC": {**ours, "each": {**each, **options}}}
 
 
 def test_run_tasks_is_a_scheduler(start, tmp_path):
@@ -77,28 +79,28 @@ def test_run_scheduler_runs_no_jobs_and_stops(start, tmp_path):
 
 
 def test_once_is_for_a_cron_of_the_systems(start, tmp_path):
-    settings = periodic(tmp_path / "log", every=3600)
-    assert start("run_scheduler", "--once", settings=settings).end() == 0
+    given = periodic(tmp_path / "log", every=3600)
+    assert start("run_scheduler", "--once", settings=given).end() == 0
     assert not Job.objects.exists()
     Schedule.objects.update(next_due=get_engine().now())
-    assert start("run_scheduler", "--once", settings=settings).end() == 0
+    assert start("run_scheduler", "--once", settings=given).end() == 0
     assert Job.objects.count() == 1
 
 
 @pytest.mark.parametrize("command", ["run_scheduler", "run_tasks"])
 def test_a_wrong_setting_is_told_before_anything_is_run(start, tmp_path, command):
-    settings = periodic(tmp_path / "log", cron="0 3 * *", every=None)
-    process = start(command, settings=settings)
+    given = periodic(tmp_path / "log", cron="0 3 * *", every=None)
+    process = start(command, settings=given)
     assert process.end() == 1
     assert "BGTASKS['PERIODIC']['each']: cron is '0 3 * *'" in process.output
 
 
 def test_with_several_of_both_each_tick_has_one_job(start, tmp_path):
-    settings = periodic(tmp_path / "log", missed="all")
+    given = periodic(tmp_path / "log", missed="all")
     processes = [
-        start("run_scheduler", settings=settings),
-        start("run_scheduler", settings=settings),
-        start("run_tasks", "--no-reload", "--processes=2", settings=settings),
+        start("run_scheduler", settings=given),
+        start("run_scheduler", settings=given),
+        start("run_tasks", "--no-reload", "--processes=2", settings=given),
     ]
     eventually(lambda: Job.objects.successful().count() >= 6)
     for process in processes:
