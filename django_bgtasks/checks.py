@@ -11,7 +11,7 @@ from django.db import connections, router
 
 from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.models import Job
-from django_bgtasks.periodic import Declared, declared
+from django_bgtasks.periodic import Declared, declared, names_alike
 from django_bgtasks.tasks import registered_tasks
 
 
@@ -34,10 +34,14 @@ def check_reserved_parameters(**kwargs: Any) -> list[CheckMessage]:
 @register(Tags.compatibility)
 def check_periodic_jobs(**kwargs: Any) -> list[CheckMessage]:
     """Schedules in settings and code that would never enqueue anything."""
+    wrong = [(one, str(error)) for one in declared() for error in _problems(one)]
+    wrong += [
+        (one, f"name is the same as {other!r} but for its case; choose another.")
+        for one, other in names_alike()
+    ]
     return [
-        checks.Error(f"{one.place}: {error}", obj=one.name, id="django_bgtasks.E001")
-        for one in declared()
-        for error in _problems(one)
+        checks.Error(f"{one.place}: {said}", obj=one.name, id="django_bgtasks.E001")
+        for one, said in wrong
     ]
 
 

@@ -189,6 +189,18 @@ def declared() -> Iterator[Declared]:
         yield Declared(name, "settings", options)
 
 
+def names_alike() -> Iterator[tuple[Declared, str]]:
+    """Those whose names differ from another's by case alone, and the other's.
+
+    Some databases take them for the same.
+    """
+    seen: dict[str, str] = {}
+    for one in declared():
+        other = seen.setdefault(one.name.casefold(), one.name)
+        if other != one.name:
+            yield one, other
+
+
 def _changed(before: Mapping[str, Any], changes: Any) -> Any:
     if not isinstance(changes, Mapping):
         return changes

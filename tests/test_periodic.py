@@ -169,6 +169,12 @@ def test_a_queue_that_the_backend_does_not_have_is_an_error(settings):
     assert "Queue 'default' is not valid" in message
 
 
+def test_names_must_differ_by_more_than_their_case():
+    each = {"task": PATH, "every": 60, "args": [1]}
+    (message,) = errors(Poll=each, poll=each)
+    assert "name is the same as 'Poll' but for its case" in message
+
+
 def test_a_name_must_fit_its_column():
     (message,) = errors(**{"x" * 256: {"task": PATH, "every": 60, "args": [1]}})
     assert "255" in message

@@ -24,8 +24,10 @@ from django_bgtasks.store.engines import get_engine
 from django_bgtasks.tasks import Task
 from django_bgtasks.timing import as_aware, as_stored
 
-#: Schedules that one transaction deals with.
-BATCH = 500
+#: Schedules that one transaction deals with. On SQLite nobody else writes meanwhile.
+BATCH = 100
+#: After so many jobs, it leaves the other schedules to the next one.
+ENOUGH_JOBS = 1000
 #: A tick that nobody saw for longer is missed.
 MISSED_AFTER = timedelta(minutes=1)
 #: Missed ticks that ``missed="all"`` makes up for at the most, the latest ones.
@@ -105,14 +107,17 @@ def _enqueue_ticks(names: Collection[str], now: datetime) -> Round:
     with engine.transaction():
         due = _rows().running().filter(pk__in=names, next_due__lte=now)
         schedules = _lock(due, skip_locked=engine.skips_locked)
-        round_ = Round(looked_at=len(schedules))
+        round_ = Round()
         unfinished = _unfinished_jobs(schedules)
         for schedule in schedules:
+            if len(round_.jobs) >= ENOUGH_JOBS:
+                break
+            round_.looked_at += 1
             try:
                 round_.jobs += _jobs_of(schedule, now, unfinished, round_)
             except Exception as error:  # noqa: BLE001 (whatever a row holds, the others go on)
                 schedule.problem = round_.problems[schedule.pk] = _as_problem(error)
-        _write_ticks(schedules)
+        _write_ticks(schedules[: round_.looked_at])
         Job.objects.using(engine.alias).bulk_create(round_.jobs)
         lifecycle.call_workers(round_.jobs)
     return round_
@@ -237,23 +242,31 @@ def _tick_after(periodic: Periodic, moment: datetime) -> datetime | None:
     return None if tick is None else as_stored(tick)
 
 
-def recheck() -> list[str]:
+def recheck(after: str = "", limit: int = BATCH) -> tuple[list[str], str]:
     """Take schedules up again that had a problem and have it no more.
 
     Such as a task that a newer version of the code knows.
 
+    Args:
+        after: the name of the last one that was looked at; empty: begin anew.
+        limit: how many to look at.
+
     Returns:
-        Their names.
+        The names of those that have no problem any more, and of the last one that was
+        looked at; empty if that was the last of all.
     """
-    healed = []
-    for schedule in _rows().with_problem():
-        try:
-            schedule.as_periodic().bound_task()
-        except Exception:  # noqa: BLE001, S112 (it is known, and stands in the row)
-            continue
-        healed.append(schedule.pk)
+    troubled = list(_rows().with_problem().filter(pk__gt=after).order_by("pk")[:limit])
+    healed = [schedule.pk for schedule in troubled if _is_well(schedule)]
     _rows().filter(pk__in=healed).update(problem="")
-    return healed
+    return healed, troubled[-1].pk if len(troubled) == limit else ""
+
+
+def _is_well(schedule: Schedule) -> bool:
+    try:
+        schedule.as_periodic().bound_task()
+    except Exception:  # noqa: BLE001 (whatever it is: it is known, and stands in the row)
+        return False
+    return True
 
 
 def sync(declared: Iterable[Declared], now: datetime) -> dict[str, str]:
@@ -279,8 +292,10 @@ def sync(declared: Iterable[Declared], now: datetime) -> dict[str, str]:
     with get_engine().transaction():
         _rows().declared().exclude(pk__in=names).delete()
         there = {row.pk: row for row in _lock(_rows().filter(pk__in=names))}
+        # MySQL finds rows whose names are the same but for their case.
+        alike = {pk.casefold(): row for pk, row in there.items() if pk not in names}
         for name, (one, periodic) in wanted.items():
-            row = there.get(name)
+            row = there.get(name) or alike.get(name.casefold())
             if row is None:
                 row = Schedule(name=name, next_due=None)
                 _change(row, one.source, periodic, now)

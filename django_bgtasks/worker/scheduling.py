@@ -39,6 +39,8 @@ class Scheduling:
         #: When to look. At least so often, for anybody may change a schedule.
         self.timer = Timer(interval, clock.monotonic)
         self._recheck = Timer(RECHECK_INTERVAL, clock.monotonic)
+        #: The last one that was looked at, if there are many.
+        self._rechecked = ""
 
     def do_what_is_due(self) -> int:
         """Look, if it is time, and enqueue the jobs of the ticks that are due.
@@ -50,7 +52,8 @@ class Scheduling:
             return 0
         now = self._clock.now()
         if self._recheck.is_due():
-            for name in schedules.recheck():
+            healed, self._rechecked = schedules.recheck(self._rechecked)
+            for name in healed:
                 logger.info("The schedule %s has no problem any more", name)
         due = schedules.next_due()
         if due is None:

@@ -151,6 +151,16 @@ def test_to_make_up_for_all_has_a_limit(make, monkeypatch):
     assert minutes() == [last - 40, last - 30, last - 20, last - 10, last]
 
 
+def test_what_is_enough_for_one_transaction_is_left_to_the_next(make, monkeypatch):
+    monkeypatch.setattr(schedules, "ENOUGH_JOBS", 5)
+    for name in "abc":
+        make(name, missed="all")
+    rounds = [schedules.enqueue_due(NOON + 30 * MINUTE) for _ in range(3)]
+    assert [len(round_.jobs) for round_ in rounds] == [6, 3, 0]
+    assert [round_.looked_at for round_ in rounds] == [2, 1, 0]
+    assert [minutes(name) for name in "abc"] == [[10, 20, 30]] * 3
+
+
 def test_a_year_of_missed_seconds_takes_no_time(make):
     make(cron="", every=SECOND)
     schedules.enqueue_due(NOON + 365 * DAY)
@@ -296,11 +306,24 @@ def test_a_problem_that_is_no_more_is_noticed(make):
     make()
     Schedule.objects.update(problem="task is unknown")
     assert schedules.enqueue_due(NOON + 30 * MINUTE).jobs == []
-    assert schedules.recheck() == ["poll"]
+    assert schedules.recheck() == (["poll"], "")
     schedules.enqueue_due(NOON + 30 * MINUTE)
     assert minutes() == [30], "by the rules for ticks that were missed"
     Schedule.objects.update(task="gone.away", problem="task is unknown")
-    assert schedules.recheck() == []
+    assert schedules.recheck() == ([], "")
+
+
+def test_of_many_problems_some_are_looked_at_in_turn(make):
+    for name in "abcde":
+        make(name)
+    Schedule.objects.update(problem="some")
+    looks, after = [], ""
+    for _ in range(3):
+        healed, after = schedules.recheck(after, limit=2)
+        looks.append(healed)
+    assert looks == [["a", "b"], ["c", "d"], ["e"]]
+    assert after == ""
+    assert not Schedule.objects.with_problem().exists()
 
 
 # -- who owns what
@@ -332,6 +355,13 @@ def test_what_has_not_changed_is_left_alone(make):
     schedules.sync(declared(a={"every": 60}), missed)
     schedules.enqueue_due(missed)
     assert minutes("a") == [60], "ticks that were missed while nothing ran count"
+
+
+def test_a_name_in_another_case_is_the_same_where_the_database_says_so(make, only):
+    only("mysql")
+    schedules.sync(declared(poll={"every": 60}), NOON)
+    schedules.sync(declared(Poll={"every": 90}), NOON)
+    assert [row.every for row in Schedule.objects.all()] == [1.5 * MINUTE]
 
 
 def test_who_paused_it_has_paused_it(make):
