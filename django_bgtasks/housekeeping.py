@@ -9,14 +9,28 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django_bgtasks._framework import (
+    DEFAULT_TASK_BACKEND_ALIAS,
+    DEFAULT_TASK_QUEUE_NAME,
+)
+from django_bgtasks.backend import backend_for
 from django_bgtasks.conf import get_settings
 from django_bgtasks.store import maintenance, tallies
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.tasks import background
 
 
+def _queue() -> str:
+    """The queue that projects use without asking, or else the first one they allow."""
+    allowed = backend_for(DEFAULT_TASK_BACKEND_ALIAS).queues
+    if not allowed or DEFAULT_TASK_QUEUE_NAME in allowed:
+        return DEFAULT_TASK_QUEUE_NAME
+    return min(allowed)
+
+
 @background(
     name="django_bgtasks.prune",
+    queue_name=_queue(),
     every=timedelta(minutes=10),
     overlap="skip",
     max_attempts=1,
@@ -36,6 +50,7 @@ def prune() -> int:
 
 @background(
     name="django_bgtasks.roll_up",
+    queue_name=_queue(),
     every=timedelta(hours=1),
     overlap="skip",
     max_attempts=1,

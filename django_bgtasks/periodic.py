@@ -22,7 +22,13 @@ from django_bgtasks.exceptions import (
     likely,
     suggestion,
 )
-from django_bgtasks.rules import ZERO, Rule, first_moment_of, zone_named
+from django_bgtasks.rules import (
+    LONGEST_INTERVAL,
+    ZERO,
+    Rule,
+    first_moment_of,
+    zone_named,
+)
 from django_bgtasks.tasks import Task, find_task, registered_tasks
 
 Missed: TypeAlias = Literal["latest", "skip", "all"]
@@ -30,6 +36,9 @@ Overlap: TypeAlias = Literal["allow", "skip"]
 Source: TypeAlias = Literal["settings", "code"]
 
 NAME_LIMIT = 255
+#: Characters that a row holds of other texts.
+_LIMITS = {"task": 255, "queue_name": 100}
+_PRIORITIES = range(-100, 101)
 
 #: Options of which one says when. A setting that gives one replaces what code gave.
 _KINDS = {"cron", "every", "at", "phase"}
@@ -82,8 +91,18 @@ class Periodic:
             raise InvalidSchedule(
                 "name", f"is {self.name!r}; it must have 1 to {NAME_LIMIT} characters"
             )
-        if self.jitter < ZERO:
-            raise InvalidSchedule("jitter", f"is {self.jitter}; it must not be below 0")
+        if not ZERO <= self.jitter <= LONGEST_INTERVAL:
+            raise InvalidSchedule(
+                "jitter", f"is {self.jitter}; it must be from 0 to 100 years"
+            )
+        for option, limit in _LIMITS.items():
+            if len(getattr(self, option)) > limit:
+                raise InvalidSchedule(option, f"is longer than {limit} characters")
+        if self.priority is not None and self.priority not in _PRIORITIES:
+            raise InvalidSchedule(
+                "priority",
+                f"is {self.priority!r}; it must be a whole number from -100 to 100",
+            )
         _check_choice("missed", self.missed, get_args(Missed))
         _check_choice("overlap", self.overlap, get_args(Overlap))
         if not isinstance(self.args, (list, tuple)):

@@ -38,6 +38,8 @@ LAST_YEAR = 9998
 
 ZERO = timedelta(0)
 SECOND = timedelta(seconds=1)
+#: Characters of a cron expression that a row holds.
+LONGEST_EXPRESSION = 255
 #: No zone changes its clocks twice within so long.
 _BETWEEN_CHANGES = timedelta(hours=6)
 
@@ -95,6 +97,21 @@ class Rule:
             return f"every {interval_text(self.every)}"
         local = self.at and self.at.astimezone(self.zone)
         return f"once, at {local:%Y-%m-%d %H:%M:%S %Z}"
+
+    @cached_property
+    def plan(self) -> str:
+        """All that its ticks depend on, as text: two rules with the same have the same.
+
+        Kept in rows, and compared by whatever version of the code looks at them.
+        """
+        parts = {
+            "cron": self.cron and f"{self.cron} {self.zone}",
+            "every": self.every and f"{self.every} {self.phase}",
+            "at": self.at,
+            "start": self.start,
+            "end": self.end,
+        }
+        return ", ".join(f"{name} {part}" for name, part in parts.items() if part)
 
     @cached_property
     def zone(self) -> tzinfo:
@@ -323,6 +340,10 @@ def _leaves_hour_open(expression: str) -> bool:
 @lru_cache(maxsize=10_000)
 def _parsed(expression: str) -> croniter:
     fields = expression.split()
+    if len(expression) > LONGEST_EXPRESSION:
+        raise InvalidSchedule(
+            "cron", f"is longer than {LONGEST_EXPRESSION} characters; make two of it"
+        )
     if any(re.match(r"[rh]\b", field, re.IGNORECASE) for field in fields):
         raise InvalidSchedule(
             "cron", f"is {expression!r}; instead of H and R, use jitter"

@@ -113,6 +113,17 @@ print(Job.objects.get().status)
     assert done.stdout.splitlines()[-1] == "SUCCESSFUL", done.stderr
 
 
+def test_our_own_jobs_are_on_a_queue_that_there_is(run):
+    backend = "django_bgtasks.backend.DatabaseBackend"
+    tasks = {"default": {"BACKEND": backend, "QUEUES": ["mail", "low"]}}
+    after = """
+from django_bgtasks.tasks import find_task
+print(find_task("django_bgtasks.prune").queue_name)
+"""
+    done = run({}, ["django_bgtasks"], before=f"settings.TASKS = {tasks}", after=after)
+    assert done.stdout.split("\n")[1] == "low", done.stderr
+
+
 def test_without_the_framework_the_fix_is_named(run):
     if django.VERSION >= (6, 0):
         before = "import django; django.VERSION = (5, 2, 0, 'final', 0)\n"

@@ -134,11 +134,11 @@ def test_an_unknown_option_of_the_decorator_is_named():
         ({"task": PATH, "cron": "@daily", "kwargs": []}, "kwargs is.*a dict"),
         (
             {"task": PATH, "cron": "@daily", "args": [1], "queue_name": "x" * 101},
-            "queue_name cannot be used",
+            "queue_name is longer than 100",
         ),
         (
             {"task": PATH, "cron": "@daily", "args": [1], "priority": 1000},
-            "priority cannot be used",
+            "priority is 1000; it must be",
         ),
         ({"task": PATH, "every": "5m"}, "every is '5m'; it must be seconds"),
         ({"task": PATH, "every": float("inf")}, "every is inf"),

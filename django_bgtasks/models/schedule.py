@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
+from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.periodic import NAME_LIMIT, Periodic
 from django_bgtasks.rules import Rule
 from django_bgtasks.timing import as_aware
@@ -73,9 +74,30 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
 
         return schedules.resume(self)
 
+    def update(self, **columns: Any) -> int:
+        """Django's own; a rule that is changed so is planned anew by the scheduler."""
+        if RULE_COLUMNS & columns.keys() and "next_due" not in columns:
+            columns |= {"planned_by": "", "next_due": now()}
+        return super().update(**columns)
+
     def declared(self) -> ScheduleQuerySet:
         """Those that settings or code own."""
         return self.exclude(source=Source.ADMIN)
+
+
+#: What the scheduler knows of a schedule, and nobody else is to write.
+STATE_COLUMNS = frozenset(
+    {
+        "paused_at",
+        "problem",
+        "next_due",
+        "last_due",
+        "last_job",
+        "planned_by",
+    }
+)
+#: What says when it is due.
+RULE_COLUMNS = frozenset({"cron", "every", "phase", "at", "timezone", "start", "end"})
 
 
 class Schedule(models.Model):
@@ -122,8 +144,8 @@ class Schedule(models.Model):
     paused_at = models.DateTimeField(_("paused at"), null=True, editable=False)
     #: What is wrong with it, for which the scheduler passes it over.
     problem = models.TextField(_("problem"), default="", editable=False)
-    #: The tick that comes next; the time at which the scheduler is to have a look, in a
-    #: row that is new; None: there is no more, or it is paused.
+    #: The tick that comes next; in a row that is to be planned yet, the time from which
+    #: on; None: there is no more, or it is paused.
     next_due = models.DateTimeField(
         _("next run"), null=True, default=now, editable=False
     )
@@ -131,8 +153,8 @@ class Schedule(models.Model):
     last_due = models.DateTimeField(_("last run"), null=True, editable=False)
     #: The job of the last tick that got one.
     last_job = models.UUIDField(_("last job"), null=True, editable=False)
-    #: The rule by which ``next_due`` was found. Where it is not the rule of the row any
-    #: more, that is no tick but what is left of another plan.
+    #: The rule by which ``next_due`` was found; empty: it is to be planned yet. Where it
+    #: is not the rule of the row any more, that is what is left of another plan.
     planned_by = models.TextField(default="", editable=False)
 
     objects = ScheduleQuerySet.as_manager()
@@ -152,6 +174,21 @@ class Schedule(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write what describes the schedule, and let the scheduler look if it is new.
+
+        Of a row that is there, not what the scheduler knows: that may have changed since
+        it was read, and would be undone.
+        """
+        if self._state.adding or args or kwargs.get("update_fields") is not None:
+            super().save(*args, **kwargs)
+            return
+        names = {field.name for field in self._meta.concrete_fields} - STATE_COLUMNS
+        if self.planned_by != self._plan():
+            self.planned_by, self.next_due = "", now()
+            names |= {"planned_by", "next_due"}
+        super().save(**{**kwargs, "update_fields": names - {self._meta.pk.name}})
+
     @classmethod
     def check(cls, **kwargs: Any) -> list[CheckMessage]:
         # W037 warns that MySQL ignores the condition, which only makes its index longer.
@@ -160,6 +197,12 @@ class Schedule(models.Model):
             for message in super().check(**kwargs)
             if message.id != "models.W037"
         ]
+
+    def _plan(self) -> str | None:
+        try:
+            return self.rule.plan
+        except InvalidSchedule:
+            return None
 
     @property
     def rule(self) -> Rule:

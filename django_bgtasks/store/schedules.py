@@ -7,12 +7,14 @@ schedule's row, so that any number of schedulers may run, and die at any point.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import DataError, IntegrityError
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import Q
 
 from django_bgtasks.arguments import normalize_call
 from django_bgtasks.exceptions import InvalidSchedule
@@ -21,13 +23,15 @@ from django_bgtasks.models.schedule import Source
 from django_bgtasks.periodic import Declared, Periodic
 from django_bgtasks.store import lifecycle, wakeup
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.tasks import Task
+from django_bgtasks.tasks import Task, find_task
 from django_bgtasks.timing import as_aware, as_stored
 
 #: Schedules that one transaction deals with. On SQLite nobody else writes meanwhile.
 BATCH = 100
 #: After so many jobs, it leaves the other schedules to the next one.
 ENOUGH_JOBS = 1000
+#: Of these, so many in one statement.
+INSERTED_AT_ONCE = 50
 #: A tick that nobody saw for longer is missed.
 MISSED_AFTER = timedelta(minutes=1)
 #: Missed ticks that ``missed="all"`` makes up for at the most, the latest ones.
@@ -80,12 +84,12 @@ def enqueue_due(now: datetime, limit: int = BATCH) -> Round:
         now: the time by the database's clock.
     """
     due = _rows().running().filter(next_due__lte=now).order_by("next_due")
-    names = list(due.values_list("pk", flat=True)[:limit])
-    if not names:
-        return Round()
     try:
-        return _enqueue_ticks(names, now)
-    except (DataError, IntegrityError):
+        return _enqueue_ticks(due, limit, now)
+    except DatabaseError as error:
+        if _may_pass(error):
+            raise
+        names = list(due.values_list("pk", flat=True)[:limit])
         return _enqueue_ticks_one_by_one(names, now)
 
 
@@ -93,20 +97,28 @@ def _enqueue_ticks_one_by_one(names: Iterable[str], now: datetime) -> Round:
     """Find the one that the database does not take, and pass it over."""
     total = Round()
     for name in names:
+        row = _rows().running().filter(pk=name, next_due__lte=now)
         try:
-            total.add(_enqueue_ticks([name], now))
-        except (DataError, IntegrityError) as error:
+            total.add(_enqueue_ticks(row, 1, now))
+        except DatabaseError as error:
+            if _may_pass(error):
+                raise
             problem = f"The database does not take it: {error}"
             _rows().filter(pk=name).update(problem=problem)
             total.add(Round(looked_at=1, problems={name: problem}))
     return total
 
 
-def _enqueue_ticks(names: Collection[str], now: datetime) -> Round:
+def _may_pass(error: DatabaseError) -> bool:
+    engine = get_engine()
+    return engine.is_transient(error) or engine.is_conflict(error)
+
+
+def _enqueue_ticks(due: ScheduleQuerySet, limit: int, now: datetime) -> Round:
     engine = get_engine()
     with engine.transaction():
-        due = _rows().running().filter(pk__in=names, next_due__lte=now)
-        schedules = _lock(due, skip_locked=engine.skips_locked)
+        # Those that another scheduler is at are no part of the limit.
+        schedules = list(due.select_for_update(skip_locked=engine.skips_locked)[:limit])
         round_ = Round()
         unfinished = _unfinished_jobs(schedules)
         for schedule in schedules:
@@ -117,9 +129,12 @@ def _enqueue_ticks(names: Collection[str], now: datetime) -> Round:
                 round_.jobs += _jobs_of(schedule, now, unfinished, round_)
             except Exception as error:  # noqa: BLE001 (whatever a row holds, the others go on)
                 schedule.problem = round_.problems[schedule.pk] = _as_problem(error)
-        _write_ticks(schedules[: round_.looked_at])
-        Job.objects.using(engine.alias).bulk_create(round_.jobs)
-        lifecycle.call_workers(round_.jobs)
+        if round_.looked_at:
+            _write_ticks(schedules[: round_.looked_at])
+            rows = Job.objects.using(engine.alias)
+            # Servers limit the size of a statement, and arguments may be long.
+            rows.bulk_create(round_.jobs, batch_size=INSERTED_AT_ONCE)
+            lifecycle.call_workers(round_.jobs)
     return round_
 
 
@@ -154,9 +169,13 @@ def _jobs_of(
     """The jobs of a schedule that is due, which is moved on behind them."""
     periodic = schedule.as_periodic()
     task = periodic.bound_task()
-    if schedule.planned_by != repr(periodic.rule):
-        plan(schedule, now)
-        return []
+    if schedule.planned_by != periodic.rule.plan or _has_been(schedule):
+        ticks = _ticks_of_both_plans(schedule, periodic, now)
+        jobs = [_job(periodic, task, tick, now) for tick in ticks]
+        _replan(schedule, periodic, now)
+        if jobs:
+            schedule.last_due, schedule.last_job = ticks[-1], jobs[-1].pk
+        return jobs
     ticks = _due_ticks(schedule, periodic, now)
     last = ticks[-1]
     if periodic.missed == "skip" and now - last > MISSED_AFTER:
@@ -226,12 +245,45 @@ def plan(schedule: Schedule, now: datetime) -> None:
     Raises:
         InvalidSchedule: the rule cannot be understood.
     """
-    periodic = schedule.as_periodic()
+    _plan_from(schedule, schedule.as_periodic(), now)
+
+
+def _replan(schedule: Schedule, periodic: Periodic, now: datetime) -> None:
+    """The same of a row that says from when on, if it was never planned."""
+    since = schedule.next_due or now
+    _plan_from(schedule, periodic, now if schedule.planned_by else min(now, since))
+
+
+def _plan_from(schedule: Schedule, periodic: Periodic, moment: datetime) -> None:
     # A clock that was set back gives no tick a second job.
-    since = max(now, schedule.last_due or now)
+    since = max(moment, schedule.last_due or moment)
     schedule.next_due = _tick_after(periodic, since)
-    schedule.planned_by = repr(periodic.rule)
+    schedule.planned_by = periodic.rule.plan
     schedule.problem = ""
+
+
+def _has_been(schedule: Schedule) -> bool:
+    """Whether its next tick has been dealt with, as in a row that was set back."""
+    last, following = schedule.last_due, schedule.next_due
+    return last is not None and following is not None and following <= last
+
+
+def _ticks_of_both_plans(
+    schedule: Schedule, periodic: Periodic, now: datetime
+) -> list[datetime]:
+    """The tick that is due by the plan of before, if it is one by the new rule, too.
+
+    Else where two versions of the code see a rule differently, and take turns to plan,
+    no tick would ever be due.
+    """
+    tick = schedule.next_due
+    if not schedule.planned_by or tick is None or _has_been(schedule):
+        return []
+    if now - tick > MISSED_AFTER:
+        return []
+    moment = as_aware(tick)
+    is_one = periodic.rule.next_after(moment - timedelta.resolution) == moment
+    return [tick] if is_one else []
 
 
 def _tick_after(periodic: Periodic, moment: datetime) -> datetime | None:
@@ -262,6 +314,9 @@ def recheck(after: str = "", limit: int = BATCH) -> tuple[list[str], str]:
 
 
 def _is_well(schedule: Schedule) -> bool:
+    if find_task(schedule.task) is None:
+        # To say so at length takes a hundred times as long.
+        return False
     try:
         schedule.as_periodic().bound_task()
     except Exception:  # noqa: BLE001 (whatever it is: it is known, and stands in the row)
@@ -286,24 +341,45 @@ def sync(declared: Iterable[Declared], now: datetime) -> dict[str, str]:
         names.add(one.name)
         try:
             wanted[one.name] = one, one.parse()
-        except InvalidSchedule as error:
-            problems[one.name] = str(error)
-    alias = get_engine().alias
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with it)
+            problems[one.name] = _as_problem(error)
     with get_engine().transaction():
-        _rows().declared().exclude(pk__in=names).delete()
-        there = {row.pk: row for row in _lock(_rows().filter(pk__in=names))}
+        # All at once and in the order of their keys, as everywhere.
+        concerned = Q(pk__in=names) | ~Q(source=Source.ADMIN)
+        there = {row.pk: row for row in _lock(_rows().filter(concerned))}
         # MySQL finds rows whose names are the same but for their case.
         alike = {pk.casefold(): row for pk, row in there.items() if pk not in names}
-        for name, (one, periodic) in wanted.items():
-            row = there.get(name) or alike.get(name.casefold())
-            if row is None:
-                row = Schedule(name=name, next_due=None)
-                _change(row, one.source, periodic, now)
-                # Another process may be at the same.
-                _rows().bulk_create([row], ignore_conflicts=True)
-            elif _change(row, one.source, periodic, now):
-                row.save(using=alias)
+        kept = set(names)
+        for name, (one, periodic) in sorted(wanted.items()):
+            row = there.get(name)
+            if row is None and get_engine().ignores_case:
+                row = alike.get(name.casefold())
+            kept.add(row.pk if row else name)
+            try:
+                with transaction.atomic(using=get_engine().alias):
+                    _write_declared(row, one, periodic, now)
+            except Exception as error:
+                if isinstance(error, DatabaseError) and _may_pass(error):
+                    raise
+                # Whatever is wrong with it, the others are written.
+                problems[name] = _as_problem(error)
+        gone = [pk for pk, row in there.items() if pk not in kept]
+        _rows().declared().filter(pk__in=gone).delete()
     return problems
+
+
+def _write_declared(
+    row: Schedule | None, one: Declared, periodic: Periodic, now: datetime
+) -> None:
+    if row is not None:
+        if _change(row, one.source, periodic, now):
+            _write(row)
+        return
+    row = Schedule(name=one.name)
+    _change(row, one.source, periodic, now)
+    # Another process may be at the same.
+    with suppress(IntegrityError), transaction.atomic(using=get_engine().alias):
+        row.save(using=get_engine().alias, force_insert=True)
 
 
 def _change(row: Schedule, source: str, periodic: Periodic, now: datetime) -> bool:
@@ -316,7 +392,7 @@ def _change(row: Schedule, source: str, periodic: Periodic, now: datetime) -> bo
     has_changed = any(getattr(row, name) != value for name, value in columns.items())
     for name, value in columns.items():
         setattr(row, name, value)
-    is_planned = row.paused_at is not None or row.planned_by == repr(row.rule)
+    is_planned = row.paused_at is not None or row.planned_by == row.rule.plan
     if not is_planned:
         plan(row, now)
     if has_changed:
@@ -352,9 +428,11 @@ def pause(schedules: ScheduleQuerySet, now: datetime | None = None) -> int:
     Returns:
         How many were not paused already.
     """
-    moment = now or get_engine().now()
-    active = schedules.using(get_engine().alias).filter(paused_at=None)
-    return active.order_by().update(paused_at=moment, next_due=None)
+    engine = get_engine()
+    with engine.transaction():
+        active = _lock(schedules.using(engine.alias).filter(paused_at=None))
+        rows = _rows().filter(pk__in=[row.pk for row in active])
+        return rows.update(paused_at=now or engine.now(), next_due=None)
 
 
 def resume(schedules: ScheduleQuerySet, now: datetime | None = None) -> int:
@@ -363,12 +441,15 @@ def resume(schedules: ScheduleQuerySet, now: datetime | None = None) -> int:
     Returns:
         How many were paused.
     """
-    moment = now or get_engine().now()
-    # Whoever looks at them next finds no plan, and makes one.
-    paused = schedules.using(get_engine().alias).filter(paused_at__isnull=False)
-    resumed = paused.order_by().update(paused_at=None, next_due=moment, planned_by="")
-    wakeup.call()
-    return resumed
+    engine = get_engine()
+    with engine.transaction():
+        paused = _lock(schedules.using(engine.alias).filter(paused_at__isnull=False))
+        rows = _rows().filter(pk__in=[row.pk for row in paused])
+        # Whoever looks at them next finds no plan, and makes one.
+        moment = now or engine.now()
+        resumed = rows.update(paused_at=None, next_due=moment, planned_by="")
+        wakeup.call()
+        return resumed
 
 
 def save(schedule: Schedule, now: datetime | None = None) -> None:
@@ -379,14 +460,18 @@ def save(schedule: Schedule, now: datetime | None = None) -> None:
     """
     engine = get_engine()
     with engine.transaction():
-        for there in _lock(_rows().filter(pk=schedule.pk)):
+        there = _lock(_rows().filter(pk=schedule.pk))
+        for row in there:
             # Of what happened since the caller read its row, nothing is undone.
             for column in _NOT_TO_SAVE:
-                setattr(schedule, column, getattr(there, column))
+                setattr(schedule, column, getattr(row, column))
         schedule.problem = ""
         if schedule.paused_at is None:
             plan(schedule, now or engine.now())
-        schedule.save(using=engine.alias)
+        if there:
+            _write(schedule)
+        else:
+            schedule.save(using=engine.alias, force_insert=True)
         wakeup.call()
 
 
@@ -403,8 +488,10 @@ def run_now(name: str, now: datetime | None = None) -> Job:
         periodic = schedule.as_periodic()
         job = _job(periodic, periodic.bound_task(), None, now or engine.now())
         Job.objects.using(engine.alias).bulk_create([job])
-        schedule.last_job = job.pk
-        schedule.save(using=engine.alias, update_fields=["last_job"])
+        if not _unfinished_jobs([schedule]):
+            # Else the next tick is to wait for that one.
+            schedule.last_job = job.pk
+            schedule.save(using=engine.alias, update_fields=["last_job"])
         lifecycle.call_workers([job])
     return job
 
@@ -413,5 +500,11 @@ def _rows() -> ScheduleQuerySet:
     return Schedule.objects.using(get_engine().alias)
 
 
-def _lock(rows: ScheduleQuerySet, *, skip_locked: bool = False) -> list[Schedule]:
-    return list(rows.order_by("pk").select_for_update(skip_locked=skip_locked))
+def _lock(rows: ScheduleQuerySet) -> list[Schedule]:
+    return list(rows.order_by("pk").select_for_update())
+
+
+def _write(schedule: Schedule) -> None:
+    """Write all of a row that is there, what the scheduler knows included."""
+    columns = [f.name for f in Schedule._meta.concrete_fields if not f.primary_key]
+    schedule.save(using=get_engine().alias, update_fields=columns)

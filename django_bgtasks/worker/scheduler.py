@@ -78,9 +78,18 @@ class Scheduler:
         return self._scheduling.do_what_is_due()
 
     def catch_up(self) -> None:
-        """Deal with all that is due."""
-        while self.tick() and not self._stopping:
-            pass
+        """Deal with all that is due.
+
+        Raises:
+            DatabaseError: that is not possible now.
+        """
+        while not self._stopping:
+            try:
+                if not self.tick():
+                    return
+            except DatabaseError as error:
+                if not get_engine().is_conflict(error):
+                    raise
 
     def wait(self) -> None:
         """Until there may be something due.

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db import DatabaseError
+
 from django_bgtasks.backend import announce
 from django_bgtasks.conf import get_settings
 from django_bgtasks.periodic import declared
 from django_bgtasks.signals import logger
 from django_bgtasks.store import schedules
+from django_bgtasks.store.engines import get_engine
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.timer import Timer
 
-#: Seconds between two looks whether schedules with a problem have it no more.
-RECHECK_INTERVAL = 60.0
+#: Seconds between two looks whether schedules with a problem have it no more. Shorter
+#: than a tick may be late: in a deploy, others may not know what is known here.
+RECHECK_INTERVAL = 10.0
+#: Seconds until the next look where there are many of them.
+NEXT_RECHECK = 0.5
+#: How often it is tried to write what is declared while others write to the rows.
+SYNC_TRIES = 5
 
 
 def sync_schedules(now: datetime) -> None:
@@ -22,8 +30,19 @@ def sync_schedules(now: datetime) -> None:
     Args:
         now: the time by the database's clock.
     """
-    for name, problem in schedules.sync(declared(), now).items():
+    for name, problem in _sync(now).items():
         _log_problem(name, problem)
+
+
+def _sync(now: datetime) -> dict[str, str]:
+    for _ in range(SYNC_TRIES - 1):
+        try:
+            return schedules.sync(declared(), now)
+        except DatabaseError as error:
+            # Somebody else was writing to them: another process that starts, for one.
+            if not get_engine().is_conflict(error):
+                raise
+    return schedules.sync(declared(), now)
 
 
 class Scheduling:
@@ -55,6 +74,8 @@ class Scheduling:
             healed, self._rechecked = schedules.recheck(self._rechecked)
             for name in healed:
                 logger.info("The schedule %s has no problem any more", name)
+            if self._rechecked:
+                self._recheck.make_due_in(NEXT_RECHECK)
         due = schedules.next_due()
         if due is None:
             return 0

@@ -96,6 +96,8 @@ class Tallier:
         except (DatabaseError, InterfaceError) as error:
             # Jobs do not wait for numbers about them.
             logger.warning("Statistics are not written, and kept for now: %s", error)
+            # The oldest go first, should the table be away for long.
+            del self._unwritten[:-LIMIT]
         else:
             self._unwritten = []
 
@@ -111,8 +113,6 @@ class Tallier:
 
     def _close(self) -> None:
         self._unwritten += self._open.values()
-        # The oldest go first, should the table be away for long.
-        del self._unwritten[:-LIMIT]
         self._open.clear()
 
 

@@ -346,8 +346,8 @@ def test_times_are_those_of_the_reader(admin_client, settings):
         ({"args": "[1,"}, "args", "valid JSON"),
         ({"kwargs": "[]"}, "kwargs", ""),
         ({"kwargs": '{"c": 3}'}, "kwargs", "cannot be used"),
-        ({"priority": "101"}, "priority", "cannot be used"),
-        ({"jitter": "-90"}, "jitter", "must not be below 0"),
+        ({"priority": "101"}, "priority", "from -100 to 100"),
+        ({"jitter": "-90"}, "jitter", "must be from 0"),
         (
             {"cron": "", "at_0": "2020-01-01", "at_1": "12:00"},
             "at",

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
+from django.db.models import QuerySet
 
 from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.models import Job, JobQuerySet, Schedule
@@ -87,11 +88,85 @@ def test_a_row_that_somebody_created_is_taken_up():
 
 def test_a_rule_that_somebody_changed_never_replays_the_past(make):
     make()
-    Schedule.objects.update(cron="* * * * *")
+    change_past_the_orm(cron="5-59/10 * * * *")
     schedules.enqueue_due(NOON + 10 * MINUTE)
     assert minutes() == [], "what is left of the old plan is no tick"
+    schedules.enqueue_due(NOON + 15 * MINUTE)
+    assert minutes() == [15]
+
+
+def test_a_tick_that_both_rules_have_is_one(make):
+    """As where two versions of the code see a rule differently."""
+    make()
+    for minute in range(10, 60, 10):
+        Schedule.objects.update(planned_by=f"as of minute {minute}")
+        schedules.enqueue_due(NOON + minute * MINUTE)
+    assert minutes() == [10, 20, 30, 40, 50]
+    Schedule.objects.update(planned_by="as of long ago")
+    schedules.enqueue_due(NOON + HOUR + 2 * MINUTE)
+    assert minutes() == [10, 20, 30, 40, 50], "not one that is past"
+
+
+def change_past_the_orm(**columns):
+    """As by SQL: the scheduler's own columns stay as they are."""
+    QuerySet.update(Schedule.objects.all(), **columns)
+
+
+def test_save_does_not_undo_a_tick(make):
+    stale = make()
+    schedules.enqueue_due(NOON + 10 * MINUTE)
+    stale.args = [2]
+    stale.save()
+    schedules.enqueue_due(NOON + 10 * MINUTE)
+    assert minutes() == [10]
+    Schedule.objects.all().pause()
+    stale.save()
+    row = Schedule.objects.get()
+    assert (row.args, row.last_due) == ([2], NOON + 10 * MINUTE)
+    assert row.paused_at is not None
+
+
+def test_a_row_that_was_set_back_gives_no_second_job(make):
+    make()
+    before = Schedule.objects.values("next_due").get()
+    schedules.enqueue_due(NOON + 10 * MINUTE)
+    Schedule.objects.update(**before)
     schedules.enqueue_due(NOON + 11 * MINUTE)
-    assert minutes() == [11]
+    assert minutes() == [10]
+    assert schedules.next_due() == NOON + 20 * MINUTE
+
+
+@pytest.mark.parametrize("how", ["save", "update"])
+def test_a_rule_that_was_changed_is_planned_at_once(make, how):
+    schedule = make(cron="0 0 1 1 *", now=get_engine().now())
+    if how == "save":
+        schedule.cron = "* * * * *"
+        schedule.save()
+    else:
+        Schedule.objects.update(cron="* * * * *")
+    now = get_engine().now()
+    schedules.enqueue_due(now + SECOND)
+    assert schedules.next_due() - now < 61 * SECOND
+
+
+def test_what_is_over_runs_again_at_another_time(make):
+    schedule = make(cron="", at=NOON + HOUR)
+    schedules.enqueue_due(NOON + HOUR)
+    schedule.refresh_from_db()
+    assert schedule.next_due is None
+    schedule.at = later = get_engine().now() + DAY
+    schedule.save()
+    schedules.enqueue_due(get_engine().now() + SECOND)
+    assert schedules.next_due() == later
+
+
+def test_ticks_of_a_new_row_count_from_when_it_was_made():
+    Schedule.objects.create(
+        name="poll", task=PATH, args=[1], cron="*/10 * * * *", next_due=NOON
+    )
+    schedules.enqueue_due(NOON + 15 * MINUTE)
+    schedules.enqueue_due(NOON + 15 * MINUTE)
+    assert minutes() == [10], "though nobody looked until then"
 
 
 def test_a_changed_time_zone_never_replays_the_past(make):
@@ -261,7 +336,7 @@ def test_a_bad_row_is_reported_and_passed_over(make, columns, said):
     make("good")
     columns = {"cron": "*/10 * * * *", "every": None, **columns}
     null = {k: v for k, v in columns.items() if v is not None or k == "every"}
-    Schedule.objects.filter(pk="a bad one").update(**null)
+    QuerySet.update(Schedule.objects.filter(pk="a bad one"), **null)
     if "kwargs" in columns:
         set_to_json_null("kwargs")
     first = schedules.enqueue_due(NOON + 10 * MINUTE)
@@ -300,6 +375,31 @@ def test_what_the_database_does_not_take_is_passed_over(make, monkeypatch):
     assert list(round_.problems) == ["a bad one"]
     assert Schedule.objects.with_problem().get().pk == "a bad one"
     assert (minutes("good"), minutes("a bad one")) == ([10], [])
+
+
+def test_a_statement_that_is_too_large_is_passed_over(make, only):
+    only("mysql")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (limit,) = cursor.fetchone()
+    make("a bad one")
+    make("good")
+    as_it_is = schedules._job
+
+    def job(periodic, *args):
+        made = as_it_is(periodic, *args)
+        if periodic.name == "a bad one":
+            made.args = ["x" * limit]
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedules, "_job", job)
+        try:
+            round_ = schedules.enqueue_due(NOON + 10 * MINUTE)
+        except OperationalError as error:
+            pytest.fail(f"taken for trouble: {error}")
+    assert list(round_.problems) == ["a bad one"]
+    assert minutes("good") == [10]
 
 
 def test_a_problem_that_is_no_more_is_noticed(make):
@@ -393,6 +493,24 @@ def test_what_is_declared_wrongly_leaves_its_row(make):
     assert Schedule.objects.filter(pk="b").exists()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"every": 60, "args": [{1}]},
+        {"every": 60, "priority": "high"},
+        {"every": 60, "priority": 10**6},
+        {"every": 60, "task": "x" * 300},
+        {"every": 60, "queue_name": "x" * 300},
+        {"every": 60, "jitter": timedelta.max},
+        {"cron": ",".join(["1"] * 200) + " * * * *"},
+    ],
+)
+def test_a_bad_declaration_stops_no_other(options):
+    problems = schedules.sync(declared(bad=options, good={"every": 60}), NOON)
+    assert list(problems) == ["bad"]
+    assert [row.pk for row in Schedule.objects.all()] == ["good"]
+
+
 def test_settings_take_over_what_the_admin_had_made(make):
     make("a")
     schedules.sync(declared(a={"every": 60}), NOON)
@@ -413,6 +531,14 @@ def test_run_now_is_no_tick(make):
     schedule = Schedule.objects.get()
     assert (schedule.last_job, schedule.next_due) == (job.pk, NOON + 10 * MINUTE)
     assert schedules.enqueue_due(NOON + 10 * MINUTE).overlaps == ["poll"]
+
+
+def test_run_now_hides_no_job_that_is_not_finished(make):
+    make(overlap="skip")
+    schedules.enqueue_due(NOON + 10 * MINUTE)
+    by_hand = schedules.run_now("poll", NOON)
+    Job.objects.filter(pk=by_hand.pk).update(status="SUCCESSFUL", finished_at=NOON)
+    assert schedules.enqueue_due(NOON + 20 * MINUTE).overlaps == ["poll"]
 
 
 def test_run_now_says_what_is_wrong(make):
@@ -447,7 +573,7 @@ def test_what_another_scheduler_is_at_is_passed_over(make, only):
     ],
 )
 def test_who_dies_halfway_has_done_nothing(make, monkeypatch, owner, name):
-    def die(*args):
+    def die(*args, **kwargs):
         raise KeyboardInterrupt
 
     make()

@@ -98,6 +98,9 @@ class Engine:
         """Whether SELECT FOR UPDATE can pass over the rows that others have locked."""
         return self.connection.features.has_select_for_update_skip_locked
 
+    #: Whether names are the same to the database that differ by case alone.
+    ignores_case = False
+
     #: Parameters of a worker's connection, unless the project has set them: where a
     #: host does not answer, it is to fail in seconds, not in a quarter of an hour.
     impatience: Mapping[str, Any] = {}

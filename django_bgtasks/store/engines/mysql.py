@@ -15,9 +15,17 @@ from django_bgtasks.store.engines.base import Engine
 _CONFLICTS = {1213, 1205, 1020}
 
 
+#: A statement longer than max_allowed_packet: the same one will not be any shorter.
+_TOO_LARGE = 1153
+
+
 class MySQLEngine(Engine):
+    ignores_case = True
     # In seconds; the last two longer than a wait for a lock may be.
     impatience = {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
+
+    def is_transient(self, error: Exception) -> bool:
+        return super().is_transient(error) and error.args[:1] != (_TOO_LARGE,)
 
     def is_conflict(self, error: Exception) -> bool:
         return bool(error.args) and error.args[0] in _CONFLICTS
