@@ -28,6 +28,8 @@ from django_bgtasks._framework import Task as BaseTask
 from django_bgtasks.arguments import normalize_call
 from django_bgtasks.results import TaskResult
 from django_bgtasks.tasks import (
+    PATH_LIMIT,
+    QUEUE_LIMIT,
     Signature,
     Task,
     adopt,
@@ -38,10 +40,6 @@ from django_bgtasks.tasks import (
 
 if TYPE_CHECKING:
     from django_bgtasks.models import Job
-
-#: Longest task path and queue name that a row holds.
-PATH_LIMIT = 255
-QUEUE_LIMIT = 100
 
 _STATUS_FOR_DJANGO = {
     "SCHEDULED": TaskResultStatus.READY,

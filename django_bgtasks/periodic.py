@@ -29,32 +29,30 @@ from django_bgtasks.rules import (
     first_moment_of,
     zone_named,
 )
-from django_bgtasks.tasks import Task, find_task, registered_tasks
+from django_bgtasks.tasks import (
+    PATH_LIMIT,
+    PERIODIC_OPTIONS,
+    QUEUE_LIMIT,
+    Missed,
+    Overlap,
+    Task,
+    find_task,
+    registered_tasks,
+)
 
-Missed: TypeAlias = Literal["latest", "skip", "all"]
-Overlap: TypeAlias = Literal["allow", "skip"]
 Source: TypeAlias = Literal["settings", "code"]
 
 NAME_LIMIT = 255
 #: Characters that a row holds of other texts.
-_LIMITS = {"task": 255, "queue_name": 100}
+_LIMITS = {"task": PATH_LIMIT, "queue_name": QUEUE_LIMIT}
 _PRIORITIES = range(-100, 101)
 
 #: Options of which one says when. A setting that gives one replaces what code gave.
 _KINDS = {"cron", "every", "at", "phase"}
+#: What is said in a decorator, and what a task has no need of there.
 _OPTIONS = {
-    *_KINDS,
-    "task",
-    "timezone",
-    "start",
-    "end",
-    "jitter",
-    "missed",
-    "overlap",
-    "args",
-    "kwargs",
-    "queue_name",
-    "priority",
+    *PERIODIC_OPTIONS,
+    *("task", "at", "args", "kwargs", "queue_name", "priority"),
 }
 
 

@@ -64,7 +64,13 @@ _POSITIONAL = {
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Longest task path and queue name that a row holds.
+PATH_LIMIT = 255
+QUEUE_LIMIT = 100
+
 OnLost: TypeAlias = Literal["retry", "fail"]
+Missed: TypeAlias = Literal["latest", "skip", "all"]
+Overlap: TypeAlias = Literal["allow", "skip"]
 _ON_LOST = get_args(OnLost)
 
 #: Call keywords that steer the job instead of reaching the function.
@@ -398,12 +404,12 @@ class TaskOptions(TypedDict, total=False):
     start: datetime | str
     end: datetime | str
     jitter: float | timedelta
-    missed: Literal["latest", "skip", "all"]
-    overlap: Literal["allow", "skip"]
+    missed: Missed
+    overlap: Overlap
 
 
 #: Those that make the task a periodic one, and say when; see ``periodic.parse``.
-_PERIODIC_OPTIONS = (
+PERIODIC_OPTIONS = (
     "cron",
     "every",
     "phase",
@@ -493,7 +499,7 @@ def _make_task(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
             "keywords, such as @background(queue_name='mail')."
         )
     options = dict(options)
-    periodic = {key: options.pop(key) for key in _PERIODIC_OPTIONS if key in options}
+    periodic = {key: options.pop(key) for key in PERIODIC_OPTIONS if key in options}
     return Task(
         func=function,
         path=options.pop("name", ""),

@@ -50,7 +50,7 @@ def run_atomically(job: Job, body: Callable[[], Any], clock: Clock) -> Any:
             value = normalize_result(body())
             _finish(job, value, clock)
             is_written = True
-    except Exception as error:
+    except Exception as error:  # the body's, too, which go on to whoever asked
         if not has_begun:
             raise NotBegun from error
         if not (is_written and _was_committed(engine, job)):

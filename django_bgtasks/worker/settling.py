@@ -59,7 +59,7 @@ class Settler:
         now = self._clock.now()
         try:
             lost = self._write(self._pending, now)
-        except Exception as error:
+        except Exception as error:  # whatever a driver or an outcome may raise
             if may_pass(error):
                 raise
             # Some outcome among them cannot be stored. That must not hold up the
@@ -83,7 +83,7 @@ class Settler:
             lost, jobs = lifecycle.finish_and_claim(
                 self._worker, _endings(self._pending), want, now
             )
-        except Exception as error:
+        except Exception as error:  # as above
             if may_pass(error):
                 raise
             # Find out whether an outcome is to blame.
@@ -108,7 +108,7 @@ class Settler:
         """
         try:
             return run, self._write([run], now)
-        except Exception as error:
+        except Exception as error:  # as above
             if may_pass(error):
                 raise
             job, _, seconds = run

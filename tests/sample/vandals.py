@@ -222,7 +222,7 @@ async def read_slowly():
         if len(names) == 3:
             started.set()
             while not gate.is_set():
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # a thread's event cannot be awaited
     return names
 
 
@@ -250,9 +250,9 @@ async def leave_a_task_running():
     """It uses the database when its job is over."""
 
     async def linger():
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the job end first
         while not gate.is_set():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # a thread's event cannot be awaited
         try:
             await User.objects.acount()
         except RuntimeError as error:
@@ -331,7 +331,7 @@ def fail_as(kind):
 
 @background(max_attempts=1)
 async def afail_as(kind):
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # once through the event loop
     raise ERRORS[kind]()
 
 

@@ -41,7 +41,7 @@ def work(seconds):
 @patient
 async def wait(seconds):
     with body():
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds)  # this is what the job does
 
 
 @patient
