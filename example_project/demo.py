@@ -1,4 +1,4 @@
-"""Run the whole example: database, admin user, web server, worker and scheduler.
+"""Run the whole example: database, admin user, web server, and a worker.
 
     python example_project/demo.py
 
@@ -20,7 +20,7 @@ from time import monotonic
 from typing import NamedTuple
 
 import django
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.db import connections
 
 HERE = Path(__file__).resolve().parent
@@ -97,10 +97,7 @@ def free_port(first):
 
 def commands(port):
     """The name and the arguments of every process."""
-    wanted = {"web": ["runserver", f"127.0.0.1:{port}"], "worker": ["run_tasks"]}
-    if "run_scheduler" in get_commands():
-        wanted["scheduler"] = ["run_scheduler"]
-    return wanted
+    return {"web": ["runserver", f"127.0.0.1:{port}"], "worker": ["run_tasks"]}
 
 
 def run_together(wanted):
