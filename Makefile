@@ -24,7 +24,7 @@ test: $(MARK)-test $(MARK)-mysqlclient  ## test on SQLite, and on PostgreSQL and
 	@$(BIN)/python tests/run.py $(ARGS)
 
 chaos: $(MARK)-test $(MARK)-mysqlclient  ## try to break it, at length: kills, outages, full disks
-	@CHAOS=long $(BIN)/python tests/run.py tests/chaos $(ARGS)
+	@CHAOS=long $(BIN)/python tests/run.py tests/chaos --numprocesses 2 $(ARGS)
 
 lint: $(MARK)-dev  ## check style, formatting and the layers
 	@$(TOX) lint

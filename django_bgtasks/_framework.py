@@ -16,6 +16,7 @@ if TYPE_CHECKING or django.VERSION >= (6, 0):
     from django.tasks.base import (
         DEFAULT_TASK_PRIORITY,
         DEFAULT_TASK_QUEUE_NAME,
+        TASK_REFRESH_ATTRS,
         Task,
         TaskContext,
         TaskError,
@@ -44,6 +45,7 @@ else:
     from django_tasks.base import (
         DEFAULT_TASK_PRIORITY,
         DEFAULT_TASK_QUEUE_NAME,
+        TASK_REFRESH_ATTRS,
         Task,
         TaskContext,
         TaskError,
@@ -89,6 +91,7 @@ __all__ = [
     "DEFAULT_TASK_BACKEND_ALIAS",
     "DEFAULT_TASK_PRIORITY",
     "DEFAULT_TASK_QUEUE_NAME",
+    "TASK_REFRESH_ATTRS",
     "BaseTaskBackend",
     "InvalidTask",
     "Task",

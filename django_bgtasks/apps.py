@@ -13,10 +13,19 @@ class BackgroundTasksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_bgtasks import checks, housekeeping, signals  # noqa: F401, PLC0415 (they register themselves, which needs loaded apps)
+        from django_bgtasks import (  # noqa: PLC0415 (some register themselves, which needs loaded apps)
+            checks,  # noqa: F401
+            housekeeping,  # noqa: F401
+            middleware,
+            signals,  # noqa: F401
+        )
         from django_bgtasks.conf import get_settings  # noqa: PLC0415 (as above)
+        from django_bgtasks.encoding import get_encoder  # noqa: PLC0415 (as above)
 
         # An ImportError inside a tasks module is the project's to see: let it rise.
         autodiscover_modules("tasks")
         for module in get_settings().imports:
             import_module(module)
+        # They raise if the settings name none.
+        get_encoder()
+        middleware.installed()

@@ -1,4 +1,4 @@
-"""Arguments and return values as JSON: the rules, and errors that name the place."""
+"""Arguments and return values as JSON and back, and errors that name the place."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ import math
 import pathlib
 import uuid
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
+from types import NoneType
 from typing import Any
 
+from django_bgtasks.conf import get_settings
+from django_bgtasks.encoding import (
+    TAG,
+    RichEncoder,
+    Tagged,
+    are_plain,
+    decode,
+    get_encoder,
+)
 from django_bgtasks.exceptions import NotJSON
+from django_bgtasks.references import fetch_call
 
 #: Levels of lists and dicts; MariaDB's JSON ends at 32.
 DEPTH_LIMIT = 30
@@ -21,6 +33,10 @@ INTEGER_BITS = 4096
 #: Characters of a result as JSON. Rows are no place for files, and a row that is too
 #: large for the database would never be written.
 RESULT_LIMIT = 1_000_000
+
+#: What the rules below make JSON. The encoder is asked about all other types, and
+#: before them: an IntEnum is an integer, too.
+_PLAIN = frozenset({NoneType, bool, int, float, str, bytes, list, tuple, dict})
 
 
 def normalize_call(
@@ -35,6 +51,21 @@ def normalize_call(
         [normalize(value, f"args[{index}]") for index, value in enumerate(args)],
         {key: normalize(value, key) for key, value in kwargs.items()},
     )
+
+
+def restore_call(
+    args: list[Any], kwargs: dict[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments of a stored call as the task gets them; references are fetched.
+
+    Raises:
+        CannotDecode: one cannot be made a value again.
+        ReferenceGone: one refers to what is gone.
+    """
+    # Most calls have nothing but text and numbers, and there are many.
+    if are_plain(args) and (not kwargs or are_plain(kwargs.values())):
+        return args, kwargs
+    return fetch_call(decode(args), {k: decode(v) for k, v in kwargs.items()})
 
 
 def normalize_result(value: Any) -> Any:
@@ -79,9 +110,13 @@ def normalize(value: Any, where: str, depth: int = 0) -> Any:
         where: how the caller refers to it, the start of the path in an error.
         depth: levels that it lies within already.
 
+    What JSON has not, ``BGTASKS["ENCODER"]`` may take; it becomes a tagged dict.
+
     Raises:
         NotJSON: ``value`` or something in it cannot be JSON.
     """
+    if type(value) not in _PLAIN and (tagged := _encoded(value, where)):
+        return _normalize_tagged(tagged, where, depth)
     match value:
         case None | bool():
             return value
@@ -95,20 +130,44 @@ def normalize(value: Any, where: str, depth: int = 0) -> Any:
             raise NotJSON(f"{where} is {value}; JSON has no such number.")
         case bytes():
             return _storable_text(_decoded(value, where), where)
-        case Mapping() | Sequence() if depth == DEPTH_LIMIT:
-            raise NotJSON(
-                f"{where} lies more than {DEPTH_LIMIT} levels deep; pass less nested "
-                "data, or text."
-            )
         case Mapping():
-            return _normalize_mapping(value, where, depth + 1)
+            _check_depth(where, depth)
+            normal = _normalize_mapping(value, where, depth + 1)
+            if TAG in normal:
+                raise NotJSON(
+                    f"{where} has the key {TAG!r}, by which rows tell values that are "
+                    "no JSON; rename it, or pass text."
+                )
+            return normal
         case Sequence():
+            _check_depth(where, depth)
             return [
                 normalize(item, f"{where}[{index}]", depth + 1)
                 for index, item in enumerate(value)
             ]
         case _:
             raise NotJSON(_refusal(value, where))
+
+
+def _encoded(value: Any, where: str) -> Tagged | None:
+    try:
+        return get_encoder().encode(value)
+    except ValueError as error:
+        raise NotJSON(f"{where} is {_named(value)}, and {error}.") from error
+
+
+def _normalize_tagged(tagged: Tagged, where: str, depth: int) -> dict[str, Any]:
+    _check_depth(where, depth)
+    fields = _normalize_mapping(tagged.fields, where, depth + 1)
+    return {**fields, TAG: tagged.kind}
+
+
+def _check_depth(where: str, depth: int) -> None:
+    if depth == DEPTH_LIMIT:
+        raise NotJSON(
+            f"{where} lies more than {DEPTH_LIMIT} levels deep; pass less nested "
+            "data, or text."
+        )
 
 
 def _normalize_mapping(
@@ -178,12 +237,16 @@ def _key(key: Any, where: str) -> str:
 
 
 def _refusal(value: Any, where: str) -> str:
+    return f"{where} is {_named(value)}; {_way_out(value)}{_other_way(value)}."
+
+
+def _named(value: Any) -> str:
     article = "an" if _type_name(value)[0].lower() in "aeiou" else "a"
-    return f"{where} is {article} {_type_name(value)}; {_way_out(value)}."
+    return f"{article} {_type_name(value)}"
 
 
 def _way_out(value: Any) -> str:
-    # Models and querysets are told by their attributes: definitions import no ORM.
+    # Models and querysets are told by their attributes, lazy ones too.
     match value:
         case datetime.datetime() | datetime.date() | datetime.time():
             return "pass .isoformat()"
@@ -196,11 +259,21 @@ def _way_out(value: Any) -> str:
         case Set():
             return "pass a list of it"
         case object(_meta=_, pk=_):
-            return "pass its primary key (.pk) and fetch it in the task"
+            return (
+                "pass its primary key (.pk) and fetch it in the task, or pass ref(...) "
+                "of it"
+            )
         case object(query=_, model=_):
             return "pass a list of primary keys and fetch them in the task"
         case _:
             return "pass text, numbers, lists or dicts of them"
+
+
+def _other_way(value: Any) -> str:
+    with suppress(ValueError):
+        if get_settings().encoder is None and RichEncoder().encode(value):
+            return ', or set BGTASKS["ENCODER"]'
+    return ""
 
 
 def _type_name(value: Any) -> str:

@@ -7,8 +7,8 @@ the store is therefore reached inside functions here, and nowhere else so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -17,7 +17,6 @@ from django_bgtasks._framework import (
     DEFAULT_TASK_BACKEND_ALIAS,
     BaseTaskBackend,
     InvalidTask,
-    TaskError,
     TaskResultDoesNotExist,
     TaskResultStatus,
     is_heard,
@@ -26,7 +25,11 @@ from django_bgtasks._framework import (
 )
 from django_bgtasks._framework import Task as BaseTask
 from django_bgtasks.arguments import normalize_call
-from django_bgtasks.results import TaskResult
+from django_bgtasks.encoding import decode_known
+from django_bgtasks.limits import OnConflict
+from django_bgtasks.middleware import around_enqueue
+from django_bgtasks.results import TaskError, TaskResult
+from django_bgtasks.signals import job_enqueued
 from django_bgtasks.tasks import (
     PATH_LIMIT,
     QUEUE_LIMIT,
@@ -90,17 +93,21 @@ class DatabaseBackend(BaseTaskBackend):
             InvalidTask: the task cannot be run by this backend.
             TypeError: the arguments do not fit the function.
             NotJSON: an argument cannot be JSON.
+            AlreadyEnqueued: its like is there, and the task says "raise".
         """
-        from django_bgtasks.store import lifecycle  # noqa: PLC0415 (see the module's docstring)
-
         self.validate_task(task)
         options = adopt(task)
-        make = lifecycle.job_maker(options, self.alias, timing.now())
-        job = make(*_checked(options, args, kwargs))
-        lifecycle.enqueue([job])
-        result = build_result(job, task)
-        task_enqueued.send(type(self), task_result=result)
-        return result
+        signature: Signature[..., Any] = Signature(options, args, kwargs)
+        results = self.enqueue_many([signature], results=True)
+        if len(results) != 1:
+            raise TypeError(
+                f"Some middleware made {len(results)} results of the enqueueing of one "
+                f"job of {options.path}; it must return what enqueue() has returned."
+            )
+        if options is not task:
+            # Django's plain task shall see its like again.
+            object.__setattr__(results[0], "task", task)
+        return results[0]
 
     def enqueue_many(
         self, signatures: Sequence[Signature[..., Any]], *, results: bool
@@ -112,27 +119,45 @@ class DatabaseBackend(BaseTaskBackend):
             results: whether to return a TaskResult for each; else nothing is.
 
         Raises:
-            TypeError, NotJSON: as ``enqueue``; then nothing is written.
+            TypeError, NotJSON, AlreadyEnqueued: as ``enqueue``; then nothing is written.
         """
+        return around_enqueue(signatures, partial(self._write, results=results))
+
+    def _write(
+        self, signatures: Sequence[Signature[..., Any]], *, results: bool
+    ) -> list[TaskResult[Any, Any]]:
         from django_bgtasks.store import lifecycle  # noqa: PLC0415 (see the module's docstring)
 
-        tasks = {id(s.task): s.task for s in signatures}
         now = timing.now()
-        make = {
-            key: lifecycle.job_maker(task, self.alias, now)
-            for key, task in tasks.items()
-        }
-        jobs = [
-            make[id(s.task)](*_checked(s.task, s.args, s.kwargs)) for s in signatures
-        ]
-        lifecycle.enqueue(jobs)
+        makers: dict[int, Callable[..., Job]] = {}
+        policies: dict[UUID, OnConflict] = {}
+        jobs = []
+        for signature in signatures:
+            task = signature.task
+            # By identity: to compare tasks takes longer than to write a job.
+            make = makers.get(id(task))
+            if make is None:
+                make = makers[id(task)] = lifecycle.job_maker(task, self.alias, now)
+            job = make(*_checked(task, signature.args, signature.kwargs))
+            jobs.append(job)
+            if job.unique_key is not None:
+                policies[job.id] = task.on_conflict
+        standing = lifecycle.enqueue(jobs, policies)
+        if job_enqueued.receivers:
+            for job, stands in zip(jobs, standing, strict=True):
+                if stands is job:
+                    job_enqueued.send(type(job), job=job)
         is_told = is_heard(task_enqueued, logging.DEBUG)
         if not (results or is_told):
             return []
-        made = [build_result(j, s.task) for j, s in zip(jobs, signatures, strict=True)]
-        if is_told:
-            for result in made:
-                task_enqueued.send(type(self), task_result=result)
+        made = []
+        for job, stands, signature in zip(jobs, standing, signatures, strict=True):
+            if stands is not job:
+                made.append(_deduplicated(stands, signature.task))
+                continue
+            made.append(build_result(job, signature.task))
+            if is_told:
+                task_enqueued.send(type(self), task_result=made[-1])
         return made if results else []
 
     def get_result(self, result_id: str) -> TaskResult[Any, Any]:
@@ -142,12 +167,26 @@ class DatabaseBackend(BaseTaskBackend):
             TaskResultDoesNotExist: there is no such job, or its task is not known
                 here.
         """
+        result = self.find_result(result_id)
+        if result is None:
+            raise TaskResultDoesNotExist(
+                f"There is no job {result_id}. Was it pruned? BGTASKS['RETENTION'] says "
+                "how long finished jobs are kept."
+            )
+        return result
+
+    def find_result(self, result_id: str) -> TaskResult[Any, Any] | None:
+        """As ``get_result``, but None if there is no such job."""
         from django_bgtasks.models import Job  # noqa: PLC0415 (see the module's docstring)
+        from django_bgtasks.store.engines import get_engine  # noqa: PLC0415 (as above)
 
         job_id = _parse_id(result_id)
-        job = None if job_id is None else Job.objects.filter(pk=job_id).first()
+        if job_id is None:
+            return None
+        # Where they are written: a replica may not have heard of the job, or its end.
+        job = Job.objects.using(get_engine().alias).filter(pk=job_id).first()
         if job is None:
-            raise TaskResultDoesNotExist(result_id)
+            return None
         task = find_task(job.task)
         if task is None:
             raise TaskResultDoesNotExist(
@@ -160,6 +199,24 @@ class DatabaseBackend(BaseTaskBackend):
         from django_bgtasks.models import Job  # noqa: PLC0415 (see the module's docstring)
 
         return any(Job.objects.filter(pk=result_id).cancel(by))
+
+    def retry(self, result_id: str) -> bool:
+        """Retry the job with this id; see ``TaskResult.retry``."""
+        from django_bgtasks.models import Job  # noqa: PLC0415 (see the module's docstring)
+
+        return Job.objects.filter(pk=result_id).retry() > 0
+
+    def wait_for_end(self, result_id: str, deadline: float | None) -> bool:
+        """Wait until the job with this id has ended; see ``waiting.wait_for_end``."""
+        from django_bgtasks.store import waiting  # noqa: PLC0415 (see the module's docstring)
+
+        return waiting.wait_for_end(UUID(result_id), deadline)
+
+    async def await_end(self, result_id: str, deadline: float | None) -> bool:
+        """``wait_for_end`` for async code."""
+        from django_bgtasks.store import waiting  # noqa: PLC0415 (see the module's docstring)
+
+        return await waiting.await_end(UUID(result_id), deadline)
 
 
 def backend_for(alias: str) -> BaseTaskBackend:
@@ -185,38 +242,57 @@ def build_result(job: Job, task: BaseTask[Any, Any]) -> TaskResult[Any, Any]:
     unrecorded = job.status in ("RUNNING", "SUCCESSFUL")
     past = list(job.attempts.all()) if job.attempt > int(unrecorded) else []
     worker_ids = [str(attempt.worker) for attempt in past]
+    # A worker knows of the row what it needs, and asks for no more.
+    known = job.__dict__
     if unrecorded:
         worker_ids.append(str(job.last_worker))
     result: TaskResult[Any, Any] = TaskResult(
         task=task,
-        id=str(job.pk),
+        id=str(job.id),
         status=_STATUS_FOR_DJANGO[job.status],
         enqueued_at=job.enqueued_at,
         started_at=past[0].started_at if past else job.started_at,
         finished_at=job.finished_at,
         last_attempted_at=job.started_at,
-        args=job.args,
-        kwargs=job.kwargs,
+        args=decode_known(job.args),
+        kwargs={key: decode_known(value) for key, value in job.kwargs.items()},
         backend=job.backend,
         errors=[
             TaskError(
                 exception_class_path=attempt.exception_class_path,
                 traceback=attempt.traceback,
+                summary=attempt.error,
             )
             for attempt in past
         ],
         worker_ids=worker_ids,
+        job_status=str(job.status),
+        progress=known.get("progress"),
+        metadata=known.get("metadata") or {},
+        cancelled_by=known.get("cancel_requested_by") or "",
+        stores_result=known.get("store_result") is not False,
+        has_expired=job.status == "CANCELLED" and job.is_expired,
     )
     # Django's own way: the field takes no part in __init__, and the class is frozen.
-    object.__setattr__(result, "_return_value", job.result)
+    object.__setattr__(result, "_return_value", decode_known(job.result))
     return result
 
 
-def announce(jobs: Iterable[Job]) -> None:
-    """Send Django's ``task_enqueued`` for jobs that no caller has enqueued.
+def _deduplicated(job: Job, task: Task[Any, Any]) -> TaskResult[Any, Any]:
+    """The result of a call for which ``job``, which was there, stands."""
+    result = build_result(job, with_row_options(task, job))
+    # As below: it is no field of Django's.
+    object.__setattr__(result, "was_deduplicated", True)
+    return result
+
+
+def announce(jobs: Sequence[Job]) -> None:
+    """Send ``job_enqueued`` and Django's ``task_enqueued`` for jobs of schedules.
 
     Errors of receivers are logged.
     """
+    for job in jobs:
+        job_enqueued.send_robust(type(job), job=job)
     if not is_heard(task_enqueued, logging.DEBUG):
         return
     for job in jobs:

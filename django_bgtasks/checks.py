@@ -9,6 +9,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
 
+from django_bgtasks.conf import get_settings
 from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.models import Job
 from django_bgtasks.periodic import Declared, declared, names_alike
@@ -50,6 +51,21 @@ def _problems(one: Declared) -> Iterator[InvalidSchedule]:
         one.parse().bound_task()
     except InvalidSchedule as error:
         yield error
+
+
+@register(Tags.compatibility)
+def check_database(**kwargs: Any) -> list[CheckMessage]:
+    """A database for the jobs that no router sends them to."""
+    wanted, routed = get_settings().database, router.db_for_write(Job)
+    if wanted in (None, routed):
+        return []
+    return [
+        checks.Error(
+            f"BGTASKS['DATABASE'] is {wanted!r}, but the jobs are sent to {routed!r}.",
+            hint="Put 'django_bgtasks.routers.JobsRouter' first in DATABASE_ROUTERS.",
+            id="django_bgtasks.E002",
+        )
+    ]
 
 
 # Not tagged as a database check: those run only when --database is given.

@@ -9,13 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+from django.db import connections
 from django.dispatch import receiver
+from django.utils.module_loading import import_string
 
 from django_bgtasks.exceptions import InvalidSetting, UnknownSetting
+
+T = TypeVar("T")
 
 DEFAULT_RETENTION: Mapping[str, timedelta | None] = {
     "SUCCESSFUL": timedelta(days=1),
@@ -25,6 +29,15 @@ DEFAULT_RETENTION: Mapping[str, timedelta | None] = {
 
 #: Further back there may be no dates to compare with.
 LONGEST_AGE = timedelta(days=36_500)
+
+
+def _alias(key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if value in connections:
+        return str(value)
+    known = ", ".join(map(repr, connections))
+    raise InvalidSetting(key, value, f"an alias of DATABASES: {known}")
 
 
 def _positive_integer(key: str, value: Any) -> int:
@@ -55,6 +68,13 @@ def _yes_or_no(key: str, value: Any) -> bool | None:
     raise InvalidSetting(key, value, "True, False or None")
 
 
+def _dotted_path(key: str, value: Any) -> str | None:
+    # What it names is looked at when it is imported, for which apps must be ready.
+    if value is None or (isinstance(value, str) and "." in value):
+        return value
+    raise InvalidSetting(key, value, "None or the dotted path of a class")
+
+
 def _age(key: str, value: Any) -> timedelta | None:
     age = _optional_duration(key, value)
     if age is not None and age > LONGEST_AGE:
@@ -62,10 +82,10 @@ def _age(key: str, value: Any) -> timedelta | None:
     return age
 
 
-def _module_names(key: str, value: Any) -> tuple[str, ...]:
+def _dotted_names(key: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
         return tuple(value)
-    raise InvalidSetting(key, value, "a list of dotted module names")
+    raise InvalidSetting(key, value, "a list of dotted names")
 
 
 def _periodic(key: str, value: Any) -> Mapping[str, Any]:
@@ -91,6 +111,9 @@ def _retention(key: str, value: Any) -> Mapping[str, timedelta | None]:
 class Settings:
     """What the project says in ``BGTASKS``; each field is a key in upper case."""
 
+    #: The alias of the database that holds the jobs, for ``routers.JobsRouter``; None:
+    #: where the project's other routers say, which is "default" without any.
+    database: str | None = None
     #: Attempts a job gets before it is FAILED, unless its task says otherwise.
     max_attempts: int = 3
     #: Longest an attempt may run, in seconds or as a timedelta; None: no limit.
@@ -101,8 +124,9 @@ class Settings:
     processes: int = 1
     #: How often an idle worker looks for due jobs, in seconds or as a timedelta.
     poll_interval: timedelta = timedelta(seconds=0.5)
-    #: Whether workers on PostgreSQL wait for NOTIFY; None: unless a pooler such as
-    #: PgBouncer, which may not pass it on, stands between.
+    #: Whether workers, and those who wait for a job's end, wait for NOTIFY on
+    #: PostgreSQL; None: unless a pooler such as PgBouncer, which may not pass it on,
+    #: stands between.
     listen: bool | None = None
     #: How long a stopping worker waits for what is running.
     shutdown_grace: timedelta = timedelta(seconds=30)
@@ -120,11 +144,16 @@ class Settings:
     )
     #: Periodic jobs: the options of their schedules by name.
     periodic: Mapping[str, Any] = field(default_factory=dict)
+    #: Dotted paths of classes that wrap enqueueings and attempts, the outermost first.
+    middleware: tuple[str, ...] = ()
+    #: The class that makes JSON of what JSON has not; None: nothing does.
+    encoder: str | None = None
     #: Modules with tasks, besides the ``tasks`` module of each installed app.
     imports: tuple[str, ...] = ()
 
 
 _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "DATABASE": _alias,
     "MAX_ATTEMPTS": _positive_integer,
     "TIMEOUT": _optional_duration,
     "THREADS": _positive_integer,
@@ -137,7 +166,9 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "UNKNOWN_TASK_GRACE": _duration,
     "RETENTION": _retention,
     "PERIODIC": _periodic,
-    "IMPORTS": _module_names,
+    "MIDDLEWARE": _dotted_names,
+    "ENCODER": _dotted_path,
+    "IMPORTS": _dotted_names,
 }
 
 
@@ -158,6 +189,26 @@ def get_settings() -> Settings:
     return Settings(
         **{key.lower(): _PARSERS[key](key, value) for key, value in given.items()}
     )
+
+
+def import_class(key: str, path: str, base: type[T]) -> type[T]:
+    """The class that a setting names.
+
+    Args:
+        key: of the setting.
+        path: the dotted path of the class.
+        base: what it must be a subclass of.
+
+    Raises:
+        InvalidSetting: there is no such class, or it is no such subclass.
+    """
+    try:
+        found = import_string(path)
+    except ImportError as error:
+        raise InvalidSetting(key, path, f"importable ({error})") from error
+    if isinstance(found, type) and issubclass(found, base):
+        return found
+    raise InvalidSetting(key, path, f"a subclass of {base.__module__}.{base.__name__}")
 
 
 @receiver(setting_changed)

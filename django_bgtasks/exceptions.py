@@ -5,8 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from django_bgtasks.results import TaskResult
 
 
 class UnknownOption(TypeError):
@@ -37,6 +42,25 @@ class NotJSON(TypeError):
     """
 
 
+class CannotDecode(ValueError):
+    """A stored argument or result that cannot be made a value again."""
+
+
+class ReferenceGone(LookupError):
+    """A job refers to a model instance that is no more; it is not tried again.
+
+    Args:
+        where: the place of the reference, such as ``args[0]``.
+        reference: as text, ``shop.order:42``.
+        missing: what is not there.
+    """
+
+    def __init__(self, where: str, reference: str, missing: str) -> None:
+        super().__init__(
+            f"{where} refers to {reference}, which is gone: there is {missing}."
+        )
+
+
 class DuplicateTask(ValueError):
     """Two functions claim one task name."""
 
@@ -45,6 +69,19 @@ class DuplicateTask(ValueError):
             f"The task name {path!r} is used by {first} and by {second}. "
             "Give one of them another name with @background(name=...)."
         )
+
+
+class AlreadyEnqueued(Exception):
+    """The same job is there already, and its task says ``on_conflict="raise"``.
+
+    Args:
+        task: what rows call the task.
+        job_id: of the job that is there.
+    """
+
+    def __init__(self, task: str, job_id: UUID) -> None:
+        self.job_id = str(job_id)
+        super().__init__(f"{task} is enqueued already, as job {job_id}.")
 
 
 class InvalidSchedule(ValueError):
@@ -89,6 +126,57 @@ class WorkerLost(Exception):
             f"{how} while it ran the job, in attempt {attempt} of {allowed}. If that "
             "happens each time, the job may be the cause: it may take more memory than "
             "there is, crash in a C extension, or end the process itself."
+        )
+
+
+class JobFailed(Exception):
+    """Raised by ``get()`` of a result: the job FAILED.
+
+    Args:
+        result: of the job; its ``errors`` are those of all attempts.
+    """
+
+    def __init__(self, result: TaskResult[..., Any]) -> None:
+        self.result = result
+        attempts = (
+            "1 attempt" if result.attempts == 1 else f"{result.attempts} attempts"
+        )
+        super().__init__(f"{result} FAILED after {attempts}.{_last_error(result)}")
+
+
+class JobCancelled(Exception):
+    """Raised by ``get()`` of a result: the job was CANCELLED.
+
+    Args:
+        result: of the job; its ``cancelled_by`` is who wanted it, if that is known.
+    """
+
+    def __init__(self, result: TaskResult[..., Any]) -> None:
+        self.result = result
+        by = f" by {result.cancelled_by}" if result.cancelled_by else ""
+        if result.has_expired:
+            by = ", for no worker had begun it before it expired"
+        super().__init__(f"{result} was CANCELLED{by}.{_last_error(result)}")
+
+
+def _last_error(result: TaskResult[..., Any]) -> str:
+    return f" Its last error: {result.errors[-1].summary}" if result.errors else ""
+
+
+class WaitInTransaction(RuntimeError):
+    """Somebody would wait, in a transaction, for a job that has not ended.
+
+    Args:
+        job_id: of the job.
+    """
+
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(
+            f"The job {job_id} has not ended, and you cannot wait for that in this "
+            "transaction: if it was enqueued in there, no worker sees it before the "
+            "commit, and workers may have to wait for what the transaction has locked. "
+            "Wait behind the end of the atomic() block; in a view with ATOMIC_REQUESTS, "
+            "mark it non_atomic_requests."
         )
 
 

@@ -99,6 +99,11 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Expired:
+    """Not begun in time; the attempt does not count."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """This worker does not know the task; the attempt does not count."""
 
@@ -109,7 +114,15 @@ class Released:
 
 
 Outcome: TypeAlias = (
-    Succeeded | Failed | TimedOut | Lost | Snoozed | Cancelled | Unknown | Released
+    Succeeded
+    | Failed
+    | TimedOut
+    | Lost
+    | Snoozed
+    | Cancelled
+    | Expired
+    | Unknown
+    | Released
 )
 
 

@@ -22,6 +22,7 @@ from django_bgtasks.exceptions import (
     likely,
     suggestion,
 )
+from django_bgtasks.options import PERIODIC_OPTIONS, Missed, Overlap
 from django_bgtasks.rules import (
     LONGEST_INTERVAL,
     ZERO,
@@ -31,10 +32,7 @@ from django_bgtasks.rules import (
 )
 from django_bgtasks.tasks import (
     PATH_LIMIT,
-    PERIODIC_OPTIONS,
     QUEUE_LIMIT,
-    Missed,
-    Overlap,
     Task,
     find_task,
     registered_tasks,

@@ -11,6 +11,7 @@ import inspect
 import json
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
@@ -20,6 +21,7 @@ from django.views.decorators.debug import (
     sensitive_variables,
 )
 
+from django_bgtasks.encoding import TAG, decode_known
 from django_bgtasks.exceptions import Redacted
 
 #: Shown in place of what is hidden; Django's own.
@@ -223,12 +225,26 @@ def _texts(value: Any) -> Iterator[str]:
             yield value.strip()
             # An error message may be indented, line by line.
             yield from (line.strip() for line in value.splitlines())
+        case dict() if TAG in value:
+            yield from _texts_of_tagged(value)
         case list() | dict():
             yield from (repr(value), json.dumps(value))
             for item in value.values() if isinstance(value, dict) else value:
                 yield from _texts(item)
         case _:
             yield repr(value)
+
+
+def _texts_of_tagged(value: dict[str, Any]) -> Iterator[str]:
+    """Not its kind and its class, which tracebacks are full of."""
+    for key, item in value.items():
+        if key not in (TAG, "class"):
+            yield from _texts(item)
+    decoded = decode_known(value)
+    # What the task was given, and may have written into an error.
+    for write in (str, repr):
+        with suppress(Exception):
+            yield write(decoded)
 
 
 def _spellings(text: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from django.dispatch import Signal, receiver
 
 from django_bgtasks.outcomes import (
     Cancelled,
+    Expired,
     Failed,
     Lost,
     Outcome,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_bgtasks")
 
+#: A job was enqueued, in the transaction that enqueues it; sent with ``job``.
+job_enqueued = Signal(use_caching=True)
 #: An attempt begins; sent with ``job``, from the thread that runs a plain function.
 job_started = Signal(use_caching=True)
 #: An attempt is over and its outcome not yet written; sent with ``job``, ``outcome``
@@ -37,6 +40,12 @@ job_ended = Signal(use_caching=True)
 #: A worker could not record an outcome, for the job is no longer its own; sent with
 #: ``job``.
 job_lost = Signal()
+#: Waiting jobs were cancelled, and that is committed; sent with ``ids`` and ``by``, who
+#: wanted it: empty if they had expired. Of running jobs, ``job_ended`` tells.
+jobs_cancelled = Signal()
+#: Finished jobs were made ready for one more attempt, and that is committed; sent with
+#: ``ids``.
+jobs_retried = Signal()
 #: A worker begins to claim jobs; sent with ``worker``, its row.
 worker_started = Signal()
 #: A worker has ended; sent with ``worker``, the row that it had.
@@ -112,6 +121,8 @@ def _tell(job: Job, outcome: Outcome) -> tuple[int, str]:
             return logging.INFO, f"snoozed for {delay.total_seconds():.1f} s"
         case Cancelled(error=error):
             return logging.INFO, f"was cancelled: {error.summary}"
+        case Expired():
+            return logging.WARNING, f"was not begun before {job.expires_at}; cancelled"
         case Unknown():
             return logging.WARNING, "is no task that this worker knows; put back"
         case Released():

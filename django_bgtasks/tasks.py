@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,18 +16,15 @@ from typing import (
     Literal,
     ParamSpec,
     Protocol,
-    TypeAlias,
-    TypedDict,
     TypeVar,
     Unpack,
-    get_args,
+    cast,
     overload,
 )
+from uuid import UUID
 
-from django.conf import settings
 from django.utils import timezone
 
-from django_bgtasks import timing
 from django_bgtasks._framework import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_PRIORITY,
@@ -37,15 +34,36 @@ from django_bgtasks._framework import (
     TaskResultStatus,
 )
 from django_bgtasks._framework import Task as BaseTask
-from django_bgtasks.context import TaskContext
+from django_bgtasks.arguments import normalize
+from django_bgtasks.context import Run, TaskContext
+from django_bgtasks.encoding import decode_known
 from django_bgtasks.exceptions import (
     DuplicateTask,
     Retry,
     TimeLimitExceeded,
-    UnknownOption,
     WorkerLost,
-    as_timedelta,
-    suggestion,
+)
+from django_bgtasks.labels import as_creator, as_metadata, as_tags
+from django_bgtasks.limits import (
+    CHANGES_WAITING,
+    OnConflict,
+    Unique,
+    UniqueUntil,
+    argument,
+    arguments_by_name,
+    key_of,
+)
+from django_bgtasks.options import (
+    PERIODIC_OPTIONS,
+    TASK_OPTIONS,
+    USING_OPTIONS,
+    OnLost,
+    TaskOptions,
+    as_exceptions,
+    as_names,
+    as_unique,
+    check_names,
+    check_options,
 )
 from django_bgtasks.redaction import (
     EVERYTHING,
@@ -53,8 +71,9 @@ from django_bgtasks.redaction import (
     Secrets,
     marked_by_django,
 )
+from django_bgtasks.references import fetch_call
 from django_bgtasks.results import TaskResult
-from django_bgtasks.retries import Backoff, RetryPolicy, check_backoff, delay_after
+from django_bgtasks.retries import Backoff, RetryPolicy, delay_after
 
 _POSITIONAL = {
     inspect.Parameter.POSITIONAL_ONLY,
@@ -68,17 +87,18 @@ R = TypeVar("R")
 PATH_LIMIT = 255
 QUEUE_LIMIT = 100
 
-OnLost: TypeAlias = Literal["retry", "fail"]
-Missed: TypeAlias = Literal["latest", "skip", "all"]
-Overlap: TypeAlias = Literal["allow", "skip"]
-_ON_LOST = get_args(OnLost)
+#: The id of what runs without a row, and of the worker that runs it.
+INLINE = "inline"
 
 #: Call keywords that steer the job instead of reaching the function.
-CALL_KEYWORDS = ("schedule", "queue", "priority")
+CALL_KEYWORDS = ("schedule", "queue", "priority", "verbose_name", "creator")
 
 if TYPE_CHECKING:
+    # Generic by itself, for who has no stubs of Django, and so no generic BaseTask.
+    class _Base(BaseTask[P, R], Generic[P, R]):
+        def call(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        async def acall(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-    class _Base(BaseTask[P, R]):
         # What they return comes from our backend.
         def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[P, R]: ...
         async def aenqueue(
@@ -113,6 +133,23 @@ class Task(_Base[P, R]):
         on_lost: "retry" or "fail" a job whose worker died while it ran it.
         atomic: whether the function runs in the transaction that records its success.
         sensitive: names of parameters whose values are not shown.
+        delay: seconds or a timedelta that a job waits before it may start.
+        expires: seconds or a timedelta from the enqueueing, or a datetime, after which
+            no attempt begins.
+        unique: which jobs are the same, so that one of them is enough: those with the
+            same arguments (True), or the same values of the named parameters, or of
+            what a function returns that is called with the arguments.
+        unique_until: "finished", "started", or a period as seconds or a timedelta;
+            None: "started" if a conflict changes the job that waits, else "finished".
+        on_conflict: what becomes of a job where the same one is there.
+        store_result: False: the row of a job is deleted when it succeeds.
+        retention: seconds or a timedelta that a finished job is kept; None: as
+            ``BGTASKS["RETENTION"]`` says.
+        verbose_name: what people call its jobs.
+        creator: whom they are for, as rows say it: "app.model:key".
+        tags: words to find them by.
+        metadata: a small dict of notes.
+        parent: the id of the job whose task enqueues them.
         periodic: the options of the task's own schedule; empty: it has none.
     """
 
@@ -125,15 +162,26 @@ class Task(_Base[P, R]):
     on_lost: OnLost = "retry"
     atomic: bool = False
     sensitive: tuple[str, ...] = ()
+    delay: float | timedelta | None = None
+    expires: float | timedelta | datetime | None = None
+    unique: Unique = False
+    unique_until: UniqueUntil | None = None
+    on_conflict: OnConflict = "skip"
+    store_result: bool = True
+    retention: float | timedelta | None = None
+    verbose_name: str = ""
+    creator: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    parent: UUID | None = None
     periodic: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not self.path:
             object.__setattr__(self, "path", self.module_path)
-        for name in ("retry_on", "no_retry_on"):
-            object.__setattr__(self, name, _as_exceptions(getattr(self, name)))
-        object.__setattr__(self, "sensitive", _as_names(self.sensitive))
-        self._check_options()
+        for name, value in self._settled():
+            object.__setattr__(self, name, value)
+        check_options(self)
         if isinstance(self.backoff, list):
             # Tasks can be hashed, as Django's can.
             object.__setattr__(self, "backoff", tuple(self.backoff))
@@ -146,50 +194,16 @@ class Task(_Base[P, R]):
         )
         _register(self)
 
-    def _check_options(self) -> None:
-        self._check(
-            "max_attempts",
-            lambda n: type(n) is int and n >= 1,
-            "a whole number of at least 1",
-        )
-        self._check("timeout", _is_duration, "seconds or a timedelta, longer than 0")
-        self._check(
-            "run_after",
-            lambda moment: isinstance(moment, datetime),
-            "a datetime; for a delay, call the task with schedule=seconds",
-        )
-        self._check(
-            "run_after",
-            lambda moment: settings.USE_TZ or timezone.is_naive(moment),
-            "naive, for USE_TZ is off",
-        )
-        self._check("atomic", self._can_be_atomic, "False, as for every async function")
-        self._check("on_lost", _ON_LOST.__contains__, '"retry" or "fail"')
-        check_backoff(self.backoff)
-        self._check_sensitive()
-
-    def _check_sensitive(self) -> None:
-        if not self.sensitive:
-            return
-        parameters = self._signature.parameters
-        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return
-        for name in self.sensitive:
-            if name not in parameters:
-                raise InvalidTask(
-                    f"sensitive of {self.path} names {name!r}, and that is no "
-                    f"parameter of its calls.{suggestion(name, parameters)}"
-                )
-
-    def _can_be_atomic(self, wanted: bool) -> bool:
-        return not (wanted and inspect.iscoroutinefunction(self.func))
-
-    def _check(self, name: str, fits: Callable[[Any], bool], expected: str) -> None:
-        value = getattr(self, name)
-        if value is not None and not fits(value):
-            raise InvalidTask(
-                f"{name} of {self.path} is {value!r}; it must be {expected}."
-            )
+    def _settled(self) -> Iterator[tuple[str, Any]]:
+        """Options that may be given in several forms, in the one that is kept."""
+        yield "retry_on", as_exceptions(self.retry_on)
+        yield "no_retry_on", as_exceptions(self.no_retry_on)
+        yield "sensitive", as_names("sensitive", self.sensitive)
+        yield "unique", as_unique(self.unique)
+        yield "tags", as_tags(self.tags)
+        yield "metadata", as_metadata(self.metadata)
+        if self.creator is not None:
+            yield "creator", as_creator(self.creator)
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[P, R]: ...
@@ -203,57 +217,99 @@ class Task(_Base[P, R]):
     def __call__(
         self, *args: Any, priority: int, **kwargs: Any
     ) -> TaskResult[P, R]: ...
+    @overload
+    def __call__(
+        self, *args: Any, verbose_name: str, **kwargs: Any
+    ) -> TaskResult[P, R]: ...
+    @overload
+    def __call__(self, *args: Any, creator: Any, **kwargs: Any) -> TaskResult[P, R]: ...
     def __call__(self, *args: Any, **kwargs: Any) -> TaskResult[P, R]:
         """Enqueue a job: ``send(42)``, ``send(42, schedule=60, priority=5)``.
 
         Takes the function's own arguments, and these keywords beside them:
         ``schedule`` (seconds from now, a timedelta, or a datetime), ``queue`` (the
-        name of another queue) and ``priority`` (-100 to 100, higher runs first).
+        name of another queue), ``priority`` (-100 to 100, higher runs first),
+        ``verbose_name`` (what people call the job) and ``creator`` (the model instance
+        that it is for). ``using()`` knows more.
 
         Raises:
             TypeError: the arguments do not fit the function.
             NotJSON: an argument cannot be JSON.
-            InvalidTask: queue, priority or schedule cannot be used.
+            InvalidTask: what a keyword says cannot be used.
+            AlreadyEnqueued: the same job is there, and ``on_conflict`` is "raise".
         """
-        schedule, queue, priority = (kwargs.pop(key, None) for key in CALL_KEYWORDS)
+        said = {
+            key: value
+            for key in CALL_KEYWORDS
+            if (value := kwargs.pop(key, None)) is not None
+        }
         task = self
-        if schedule is not None or queue is not None or priority is not None:
-            task = self.using(
-                run_after=None if schedule is None else _moment(schedule),
-                queue_name=queue,
-                priority=priority,
-            )
+        if said:
+            if "schedule" in said:
+                said |= _as_moment_or_delay(said.pop("schedule"))
+            if "queue" in said:
+                said["queue_name"] = said.pop("queue")
+            task = self.using(**said)
         return task.enqueue(*args, **kwargs)
 
     def using(self, **options: Any) -> Task[P, R]:
         """A copy with other options; None leaves an option as it is.
 
+        Tags and metadata are added to those that are there.
+
         Args:
-            options: ``priority``, ``queue_name``, ``run_after`` (a datetime),
-                ``backend``, ``max_attempts``, ``timeout`` (seconds or a timedelta),
-                ``on_lost``.
+            options: ``priority``, ``queue_name``, ``run_after`` (a datetime) or
+                ``delay`` (seconds or a timedelta), ``backend``, ``max_attempts``,
+                ``timeout`` (seconds or a timedelta), ``on_lost``, ``expires``,
+                ``unique``, ``unique_until``, ``on_conflict``, ``store_result``,
+                ``retention``, ``verbose_name``, ``creator`` (a model instance),
+                ``tags``, ``metadata``.
 
         Raises:
             UnknownOption: an option does not exist.
             InvalidTask: a value cannot be used.
         """
-        _check_names(options, _USING_OPTIONS)
+        check_names(options, USING_OPTIONS)
         changes = {name: value for name, value in options.items() if value is not None}
+        if "run_after" in changes and "delay" in changes:
+            raise InvalidTask(
+                f"{self.path} was given run_after and delay; say one of them."
+            )
+        if "run_after" in changes or "delay" in changes:
+            # What the task says is said anew.
+            changes = {"run_after": None, "delay": None, **changes}
+        if "tags" in changes:
+            changes["tags"] = (*self.tags, *as_tags(changes["tags"]))
+        if "metadata" in changes:
+            changes["metadata"] = {**self.metadata, **as_metadata(changes["metadata"])}
         return replace(self, **changes)
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[P, R]:
         """This task with its arguments, not yet enqueued; see ``enqueue_many``."""
         return Signature(self, args, kwargs)
 
+    def child_of(self, job_id: str) -> Task[P, R]:
+        """A copy whose jobs are follow-ups of a job; see ``TaskContext.tie``."""
+        # A call that was made inline is no job.
+        return _copy(self, parent=None if job_id == INLINE else UUID(job_id))
+
     def now(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, without a row, and return its value.
 
-        A task with ``takes_context=True`` is given a context of its own.
+        A task with ``takes_context=True`` is given a context of its own. What ``ref``
+        refers to is fetched; all else reaches the function as it is.
+
+        Raises:
+            ReferenceGone: there is nothing to fetch any more.
         """
+        call: Any = self.call
+        given, named = fetch_call(args, kwargs)
         if not self.takes_context:
-            return self.call(*args, **kwargs)
-        context = TaskContext(task_result=self._inline_result(args, kwargs))
-        return self.call(context, *args, **kwargs)  # type: ignore[arg-type]  # P leaves the context out
+            return cast("R", call(*given, **named))
+        context = TaskContext(
+            task_result=self._inline_result(args, kwargs), run=Run(self.metadata)
+        )
+        return cast("R", call(context, *given, **named))
 
     def get_backend(self) -> BaseTaskBackend:
         """The database backend, whether or not ``TASKS`` configures one."""
@@ -279,6 +335,58 @@ class Task(_Base[P, R]):
         if isinstance(error, self.no_retry_on) or not isinstance(error, worth_it):
             return None
         return delay_after(self.backoff, error, task_result)
+
+    def unique_key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+        """What jobs of this task share that are the same; None: this one is unlike any.
+
+        Args:
+            args: plain JSON, as is ``kwargs``; they fit the function.
+
+        Raises:
+            NotJSON: the function that ``unique`` is has returned something else.
+        """
+        if callable(self.unique):
+            # With the values that the caller has passed.
+            subject = self.unique(
+                *decode_known(list(args)), **decode_known(dict(kwargs))
+            )
+            if subject is None:
+                return None
+            return key_of(self.path, normalize(subject, "what unique() returned"))
+        if not self.unique:
+            return None
+        named = arguments_by_name(self._signature, args, kwargs)
+        if isinstance(self.unique, tuple):
+            named = {
+                name: argument(self._signature, named, name) for name in self.unique
+            }
+        return key_of(self.path, named)
+
+    @property
+    def lets_go_when_started(self) -> bool:
+        """Whether others may be enqueued as soon as a unique job runs."""
+        if self.unique_until is None:
+            return self.on_conflict in CHANGES_WAITING
+        return self.unique_until == "started"
+
+    @cached_property
+    def says_nothing_rare(self) -> bool:
+        """Whether the rows of its jobs say nothing that most rows do not."""
+        return self.store_result and not (
+            self.unique
+            or self.expires
+            or self.retention
+            or self.verbose_name
+            or self.creator
+            or self.tags
+            or self.metadata
+            or self.parent
+        )
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Of a call, by name."""
+        return self._signature.parameters
 
     @cached_property
     def reserved_parameters(self) -> list[str]:
@@ -327,7 +435,7 @@ class Task(_Base[P, R]):
         now = timezone.now()
         return TaskResult(
             task=self,
-            id="inline",
+            id=INLINE,
             status=TaskResultStatus.RUNNING,
             enqueued_at=now,
             started_at=now,
@@ -337,7 +445,7 @@ class Task(_Base[P, R]):
             kwargs=dict(kwargs),
             backend=self.backend,
             errors=[],
-            worker_ids=["inline"],
+            worker_ids=[INLINE],
         )
 
 
@@ -363,6 +471,10 @@ class Signature(Generic[P, R]):
         """Enqueue it alone; raises what ``Task.enqueue`` does."""
         return self.task.enqueue(*self.args, **self.kwargs)
 
+    async def aenqueue(self) -> TaskResult[P, R]:
+        """``enqueue`` for async code."""
+        return await self.task.aenqueue(*self.args, **self.kwargs)
+
 
 class RowOptions(Protocol):
     """What a job row says of its task's options."""
@@ -381,68 +493,42 @@ class Call(Protocol):
     kwargs: dict[str, Any]
 
 
-class TaskOptions(TypedDict, total=False):
-    """The options of ``@background``; see there."""
+class Decorator(Protocol):
+    """Makes a function a task; the result of an ``async`` one is what it awaits to."""
 
-    name: str
-    queue_name: str
-    priority: int
-    backend: str
-    max_attempts: int
-    timeout: float | timedelta
-    backoff: Backoff
-    retry_on: type[BaseException] | Sequence[type[BaseException]]
-    no_retry_on: type[BaseException] | Sequence[type[BaseException]]
-    on_lost: OnLost
-    atomic: bool
-    sensitive: str | Sequence[str]
-    # Of its schedule.
-    cron: str
-    every: float | timedelta
-    phase: float | timedelta
-    timezone: str
-    start: datetime | str
-    end: datetime | str
-    jitter: float | timedelta
-    missed: Missed
-    overlap: Overlap
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
 
-#: Those that make the task a periodic one, and say when; see ``periodic.parse``.
-PERIODIC_OPTIONS = (
-    "cron",
-    "every",
-    "phase",
-    "timezone",
-    "start",
-    "end",
-    "jitter",
-    "missed",
-    "overlap",
-)
-_TASK_OPTIONS = {*TaskOptions.__annotations__, "takes_context"}
-#: What a row can say for itself. The rest is looked up in the task when a job ran.
-_USING_OPTIONS = {
-    "priority",
-    "queue_name",
-    "run_after",
-    "backend",
-    "max_attempts",
-    "timeout",
-    "on_lost",
-}
+class ContextDecorator(Protocol):
+    """The same, of a function whose first parameter is the context."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, R]], /
+    ) -> Task[P, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[TaskContext, P], R], /
+    ) -> Task[P, R]: ...
 
 
+@overload
+def background(function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
 @overload
 def background(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def background(
     *, takes_context: Literal[True], **options: Unpack[TaskOptions]
-) -> Callable[[Callable[Concatenate[TaskContext, P], R]], Task[P, R]]: ...
+) -> ContextDecorator: ...
 @overload
 def background(
     *, takes_context: Literal[False] = False, **options: Unpack[TaskOptions]
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+) -> Decorator: ...
 def background(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a task: calling it enqueues a job instead of running it.
 
@@ -473,6 +559,27 @@ def background(function: Callable[..., Any] | None = None, /, **options: Any) ->
             must be named ``context``.
         backend: an alias of ``TASKS``; default "default".
         sensitive: names of parameters whose values are not shown.
+        delay: seconds or a timedelta that a job waits before it may start.
+        expires: seconds or a timedelta from the enqueueing, or a datetime: no attempt
+            begins later than that; the job ends CANCELLED.
+        unique: True: a job is not enqueued where one with the same arguments is; or the
+            names of the parameters that count; or a function that is called with the
+            arguments and returns what counts (None: nothing does).
+        unique_until: until when there may be no other one: "finished" (the default),
+            "started" (the default with "replace" and "debounce"), or a period from the
+            enqueueing, as seconds or a timedelta, whether or not the job has succeeded
+            in it.
+        on_conflict: what becomes of the second one: "skip" (the result is that of the
+            first), "replace" (the first, if it waits, takes its arguments and its time),
+            "debounce" (the first, if it waits, takes its time) or "raise"; default
+            "skip".
+        store_result: False deletes the row of a job when it succeeds.
+        retention: seconds or a timedelta that a finished job is kept; default
+            ``BGTASKS["RETENTION"]``.
+        verbose_name: what people call its jobs.
+        creator: a model instance that its jobs are for; mostly said at the call.
+        tags: a word, or some, to find jobs by.
+        metadata: a small dict of notes on each job.
         cron, every, phase, timezone, start, end, jitter, missed, overlap: when jobs
             of the task are enqueued by the scheduler, without arguments; see
             ``rules.Rule`` and ``periodic.Periodic``.
@@ -486,7 +593,7 @@ def background(function: Callable[..., Any] | None = None, /, **options: Any) ->
         InvalidTask: the function or an option cannot be used.
         DuplicateTask: another function has this name already.
     """
-    _check_names(options, _TASK_OPTIONS)
+    check_names(options, TASK_OPTIONS)
     if function is not None:
         return _make_task(function, options)
     return lambda function: _make_task(function, options)
@@ -537,15 +644,20 @@ def with_row_options(task: Task[Any, Any], row: RowOptions) -> Task[Any, Any]:
     Not ``replace()``, which validates: what a row says may have become invalid
     since, and must still be shown.
     """
+    return _copy(
+        task,
+        queue_name=row.queue,
+        priority=row.priority,
+        run_after=row.run_after,
+        backend=row.backend,
+    )
+
+
+def _copy(task: Task[P, R], **changes: Any) -> Task[P, R]:
     copy = object.__new__(type(task))
-    options = {f.name: getattr(task, f.name) for f in fields(task)} | {
-        "queue_name": row.queue,
-        "priority": row.priority,
-        "run_after": row.run_after,
-        "backend": row.backend,
-    }
-    for name, value in options.items():
-        object.__setattr__(copy, name, value)
+    for one in fields(task):
+        value = changes.get(one.name, getattr(task, one.name))
+        object.__setattr__(copy, one.name, value)
     return copy
 
 
@@ -612,46 +724,11 @@ def _call_signature(function: Callable[..., Any]) -> inspect.Signature:
     return own
 
 
-def _check_names(options: Mapping[str, Any], known: set[str]) -> None:
-    for name in options:
-        if name not in known:
-            raise UnknownOption(name, known)
-
-
-def _is_duration(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float, timedelta)):
-        return False
-    return as_timedelta(value) > timedelta(0)
-
-
-def _as_exceptions(classes: Any) -> tuple[type[BaseException], ...]:
-    given = classes if isinstance(classes, (list, tuple)) else (classes,)
-    for one in given:
-        if not (isinstance(one, type) and issubclass(one, BaseException)):
-            raise InvalidTask(
-                f"{classes!r} is no exception class, nor a list of them, as retry_on "
-                "and no_retry_on must be."
-            )
-    return tuple(given)
-
-
-def _as_names(names: Any) -> tuple[str, ...]:
-    given = (names,) if isinstance(names, str) else names
-    if not (
-        isinstance(given, Collection) and all(isinstance(name, str) for name in given)
-    ):
-        raise InvalidTask(
-            f"sensitive is {names!r}; it must be the name of a parameter, or a list "
-            "of names."
-        )
-    return tuple(given)
-
-
-def _moment(schedule: float | timedelta | datetime) -> datetime:
+def _as_moment_or_delay(schedule: Any) -> dict[str, Any]:
     if isinstance(schedule, datetime):
-        return schedule
+        return {"run_after": schedule}
     if isinstance(schedule, (int, float, timedelta)):
-        return timing.now() + as_timedelta(schedule)
+        return {"delay": schedule}
     raise TypeError(
         f"schedule is {schedule!r}; it must be seconds, a timedelta or a datetime."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,6 +13,7 @@ from django.utils import timezone
 TOLERANCE = timedelta(seconds=1)
 
 _ahead = timedelta(0)
+_stopped_at: datetime | None = None
 
 
 def now() -> datetime:
@@ -19,7 +22,18 @@ def now() -> datetime:
     A process that enqueues does not ask the database for the time, to save each web
     request a query: there it is the host's. A worker has asked.
     """
-    return timezone.now() + _ahead
+    return timezone.now() + _ahead if _stopped_at is None else _stopped_at
+
+
+@contextmanager
+def stopped_at(moment: datetime) -> Iterator[None]:
+    """Let ``now()`` be ``moment`` meanwhile, in the whole process: for tests."""
+    global _stopped_at  # noqa: PLW0603 (one clock a process)
+    before, _stopped_at = _stopped_at, moment
+    try:
+        yield
+    finally:
+        _stopped_at = before
 
 
 def learn(database_time: datetime) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -9,10 +10,12 @@ from django.utils import timezone
 from django_bgtasks import timing
 from django_bgtasks.conf import get_settings
 from django_bgtasks.models import Job
+from django_bgtasks.signals import worker_started
 from django_bgtasks.store import wakeup
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.worker import Worker
+from tests.factories import in_thread
 from tests.sample import tasks as sample
 
 
@@ -85,6 +88,33 @@ def until(worker):
         pytest.fail(f"Never came true; jobs: {list(Job.objects.values())}")
 
     return drive
+
+
+@pytest.fixture
+def at_work():
+    """Start workers, each in a thread; they stop with the test."""
+    started = []
+    is_ready = threading.Event()
+
+    def note(sender, **kwargs):
+        is_ready.set()
+
+    def start(**options):
+        worker = Worker(WorkerOptions(**{"threads": 4, **options}))
+        is_ready.clear()
+        started.append((worker, in_thread(worker.run)))
+        # SQLite changes its mode for the first one only if nobody else reads.
+        assert is_ready.wait(30)
+        return worker
+
+    worker_started.connect(note)
+    yield start
+    worker_started.disconnect(note)
+    sample.gate.set()
+    for worker, _ in started:
+        worker.stop()
+    for _, thread in started:
+        thread.join()
 
 
 @pytest.fixture

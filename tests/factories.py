@@ -33,7 +33,8 @@ def make_running(worker=None, **columns):
 
 
 def make_finished(status, finished_at, **columns):
-    return make_job(status=status, finished_at=finished_at, attempt=1, **columns)
+    columns = {"attempt": 1, **columns}
+    return make_job(status=status, finished_at=finished_at, **columns)
 
 
 def living_worker(**columns):
@@ -48,6 +49,19 @@ def living_worker(**columns):
             **columns,
         }
     )
+
+
+@contextmanager
+def another_alias(alias):
+    """The same database once more, on connections of its own.
+
+    To be there before a test begins, for Django lets that connect only to what it knew
+    of before.
+    """
+    connections.settings[alias] = connections["default"].settings_dict
+    yield
+    connections[alias].close()
+    del connections[alias], connections.settings[alias]
 
 
 @contextmanager

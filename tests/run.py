@@ -108,8 +108,8 @@ def suite_passes(database: str, pytest_args: list[str], *, first: bool) -> bool:
     say(f"== {NAMES[database]} ==")
     runner = ["coverage", "run", "-m", "pytest"] if flag("COVERAGE") else ["pytest"]
     if not any(arg.startswith(("-n", "--numprocesses")) for arg in pytest_args):
-        # Many of them wait for processes: two at a time wait half as long.
-        runner += ["--numprocesses", "2"]
+        # Many of them wait for processes: with three at a time, two cores are busy.
+        runner += ["--numprocesses", "3"]
     selection = [] if first else ["-m", "not once"]
     status = subprocess.run(
         [sys.executable, "-m", *runner, *selection, *pytest_args],

@@ -4,9 +4,10 @@ import logging
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.utils import timezone
 
-from django_bgtasks import NotJSON, enqueue_many
+from django_bgtasks import NotJSON, aenqueue_many, enqueue_many
 from django_bgtasks._framework import InvalidTask, signals, task_backends, task_enqueued
 from django_bgtasks.models import Job
 from tests.sample import tasks as sample
@@ -50,6 +51,20 @@ def test_the_rows_are_those_that_single_calls_write():
     assert first == second
     assert one.args == many.args
     assert one.enqueued_at.tzinfo == many.enqueued_at.tzinfo
+
+
+@pytest.mark.django_db(transaction=True)
+def test_async_code_enqueues_many():
+    async def view():
+        results = await aenqueue_many([sample.add.s(1), sample.aadd.s(2)])
+        return results, await aenqueue_many(
+            (sample.add.s(n) for n in "abc"), results=False
+        )
+
+    results, count = async_to_sync(view)()
+    assert [result.args for result in results] == [[1], [2]]
+    assert count == 3
+    assert Job.objects.count() == 5
 
 
 @pytest.mark.parametrize("count", [1, 2, 100])

@@ -34,7 +34,7 @@ def test_without_a_likely_one_all_keys_are_named(settings):
     settings.BGTASKS = {"X": 7}
     with pytest.raises(
         UnknownSetting,
-        match=r"one of: HEARTBEAT_TIMEOUT, IMPORTS, INTERRUPT_GRACE, LISTEN, .*",
+        match=r"one of: DATABASE, ENCODER, HEARTBEAT_TIMEOUT, IMPORTS, INTERRUPT_GRACE, LISTEN, .*",
     ):
         get_settings()
 
@@ -50,6 +50,8 @@ def test_without_a_likely_one_all_keys_are_named(settings):
         ("THREADS", -1),
         ("POLL_INTERVAL", None),
         ("IMPORTS", "shop.jobs"),
+        ("ENCODER", "rich"),
+        ("ENCODER", dict),
         ("RETENTION", 5),
         ("RETENTION", {"DONE": 5}),
         ("RETENTION", {"FAILED": "a week"}),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
-from django.utils.formats import date_format, number_format
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from django_bgtasks.redaction import Secrets
 from django_bgtasks.tasks import Call, redaction_of
+from django_bgtasks.wording import as_local
 
 #: Where there is nothing to show. The list would make this of None, a page would not.
 NOTHING = "-"
@@ -35,46 +36,22 @@ def moment(value: datetime | None) -> str:
 
 def recent_moment(value: datetime | None) -> str:
     """The same in less space: today's without the date, others without the seconds."""
-    today = value is not None and _local(value).date() == _local(timezone.now()).date()
+    today = (
+        value is not None and as_local(value).date() == as_local(timezone.now()).date()
+    )
     return _time(value, "H:i:s" if today else "Y-m-d H:i")
 
 
 def _time(value: datetime | None, style: str) -> str:
     if value is None:
         return NOTHING
-    local = _local(value)
+    local = as_local(value)
     return format_html(
         '<time class="bgtasks-moment" datetime="{}" title="{}">{}</time>',
         local.isoformat(),
         date_format(local, "Y-m-d H:i:s"),
         date_format(local, style),
     )
-
-
-def _local(value: datetime) -> datetime:
-    return timezone.localtime(value) if timezone.is_aware(value) else value
-
-
-def duration(value: timedelta) -> str:
-    """A span of time in its two biggest units; below a minute with fractions."""
-    seconds = max(value.total_seconds(), 0)
-    minutes, hours, days = (int(seconds // size) for size in (60, 3600, 86400))
-    if days:
-        text = _("{days} d {hours} h")
-    elif hours:
-        text = _("{hours} h {minutes} min")
-    elif minutes:
-        text = _("{minutes} min {seconds} s")
-    else:
-        return _("{seconds} s").format(seconds=_few_digits(seconds))
-    return text.format(
-        days=days, hours=hours % 24, minutes=minutes % 60, seconds=int(seconds % 60)
-    )
-
-
-def _few_digits(seconds: float) -> str:
-    places = 3 if seconds < 1 else 1
-    return number_format(round(seconds, places), places, use_l10n=True)
 
 
 def one_line(text: str) -> SafeString:

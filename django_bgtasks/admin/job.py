@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -22,7 +22,6 @@ from django_bgtasks.admin import steering
 from django_bgtasks.admin.display import (
     NOTHING,
     badge,
-    duration,
     moment,
     one_line,
     pretty_json,
@@ -42,13 +41,28 @@ from django_bgtasks.admin.job_list import (
 )
 from django_bgtasks.models import Job, Schedule, Worker
 from django_bgtasks.models.job import Status
+from django_bgtasks.store.explain import explain
 from django_bgtasks.tasks import find_task, secrets_of
+from django_bgtasks.wording import duration
 
 #: Attempts that a job's page shows; each has a traceback of up to 20,000 characters.
 ATTEMPT_LIMIT = 50
 
-#: Of jobs that come from one.
+#: Lines of fields that are shown only where they say something.
+_WHY = "explanation"
 _SCHEDULE = ("schedule_link", "tick")
+_LABELS = ("label", "creator", "tag_list", "parent_link")
+_NOTES = "notes"
+_LIMITS = ("expires_on", "kept_for", "unique_note")
+_SHOWN_IF: dict[object, Callable[[Job], bool]] = {
+    _WHY: lambda job: not job.is_finished,
+    _SCHEDULE: lambda job: job.schedule is not None,
+    _LABELS: lambda job: bool(
+        job.verbose_name or job.creator or job.tags or job.parent
+    ),
+    _NOTES: lambda job: bool(job.metadata),
+    _LIMITS: lambda job: bool(job.expires_at or job.retention or job.unique_key),
+}
 
 
 @admin.register(Job)
@@ -89,6 +103,8 @@ class JobAdmin(JobActions):
                 "fields": (
                     ("task_name", "queue", "priority"),
                     ("status_now", "attempts_so_far", "progress_so_far"),
+                    _WHY,
+                    _LABELS,
                     _SCHEDULE,
                     "id",
                 )
@@ -96,7 +112,7 @@ class JobAdmin(JobActions):
         ),
         (
             gettext_lazy("Call"),
-            {"fields": ("arguments", "keyword_arguments", "return_value")},
+            {"fields": ("arguments", "keyword_arguments", "return_value", _NOTES)},
         ),
         (
             gettext_lazy("Times"),
@@ -109,6 +125,7 @@ class JobAdmin(JobActions):
                         "finished_on",
                         "timing",
                     ),
+                    _LIMITS,
                 )
             },
         ),
@@ -178,11 +195,18 @@ class JobAdmin(JobActions):
     # -- the page of one
 
     def get_fieldsets(self, request: HttpRequest, obj: Job | None = None) -> Any:
-        (title, first), *others = self.fieldsets
-        if obj is None or obj.schedule is None:
-            lines = [line for line in first["fields"] if line != _SCHEDULE]
-            first = {**first, "fields": lines}
-        return ((title, first), *others)
+        left_out = {
+            line
+            for line, is_shown in _SHOWN_IF.items()
+            if obj is None or not is_shown(obj)
+        }
+        return [
+            (
+                title,
+                {**rest, "fields": [x for x in rest["fields"] if x not in left_out]},
+            )
+            for title, rest in self.fieldsets
+        ]
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -228,6 +252,41 @@ class JobAdmin(JobActions):
         url = reverse("admin:django_bgtasks_schedule_change", args=[quote(name)])
         return format_html('<a href="{}">{}</a>', url, name)
 
+    @admin.display(description=gettext_lazy("name"))
+    def label(self, job: Job) -> str:
+        return job.verbose_name or NOTHING
+
+    @admin.display(description=gettext_lazy("tags"))
+    def tag_list(self, job: Job) -> str:
+        return ", ".join(job.tags) or NOTHING
+
+    @admin.display(description=gettext_lazy("enqueued by"))
+    def parent_link(self, job: Job) -> str:
+        if job.parent is None or not Job.objects.filter(pk=job.parent).exists():
+            return NOTHING if job.parent is None else str(job.parent)
+        url = reverse("admin:django_bgtasks_job_change", args=[job.parent])
+        return format_html('<a href="{}">{}</a>', url, job.parent)
+
+    @admin.display(description=gettext_lazy("metadata"))
+    def notes(self, job: Job) -> SafeString:
+        return pretty_json(job.metadata, secrets_of(job))
+
+    @admin.display(description=gettext_lazy("expires"))
+    def expires_on(self, job: Job) -> str:
+        return moment(job.expires_at)
+
+    @admin.display(description=gettext_lazy("kept for"))
+    def kept_for(self, job: Job) -> str:
+        return NOTHING if job.retention is None else duration(job.retention)
+
+    @admin.display(description=gettext_lazy("unique until"))
+    def unique_note(self, job: Job) -> str:
+        if job.unique_key is None:
+            return NOTHING
+        if job.unique_expires_at is not None:
+            return moment(job.unique_expires_at)
+        return job.get_unique_until_display() or NOTHING
+
     @admin.display(description=gettext_lazy("scheduled for"))
     def tick(self, job: Job) -> str:
         if job.scheduled_for is None:
@@ -239,6 +298,9 @@ class JobAdmin(JobActions):
         shown = self.status_badge(job)
         if job.cancel_requested_at is None:
             return shown
+        if job.is_expired and job.is_finished:
+            note = _("No worker had begun it before it expired.")
+            return format_html('{} <span class="bgtasks-note">{}</span>', shown, note)
         is_told = job.status == Status.CANCELLED
         text = "{time}" if is_told else _("asked to stop {time}")
         if job.cancel_requested_by:
@@ -246,6 +308,13 @@ class JobAdmin(JobActions):
         when = moment(job.cancel_requested_at)
         note = format_html(text, time=when, name=job.cancel_requested_by)
         return format_html('{} <span class="bgtasks-note">{}</span>', shown, note)
+
+    @admin.display(description=gettext_lazy("situation"))
+    def explanation(self, job: Job) -> SafeString:
+        found = explain(job)
+        return format_html_join(
+            mark_safe("<br>"), "{}", ((one.text,) for one in (found, *found.also))
+        )
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_so_far(self, job: Job) -> str:

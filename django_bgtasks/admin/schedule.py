@@ -23,7 +23,6 @@ from django.views.decorators.http import require_GET
 from django_bgtasks.admin.display import (
     NOTHING,
     badge,
-    duration,
     masked,
     moment,
     one_line,
@@ -47,6 +46,7 @@ from django_bgtasks.rules import interval_text
 from django_bgtasks.store import schedules
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.tasks import find_task, secrets_of
+from django_bgtasks.wording import duration
 
 #: Marks the fields after which the next runs are listed.
 WHEN = "bgtasks-when"

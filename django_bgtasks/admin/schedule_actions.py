@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 from django.views.decorators.http import require_POST
 
 from django_bgtasks.admin.reporting import back_to_page, log, tell
+from django_bgtasks.backend import announce
 from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.models import Schedule, ScheduleQuerySet
 from django_bgtasks.models.schedule import Source
@@ -170,7 +171,7 @@ class ScheduleActions(_Base):
         enqueued = []
         for schedule in chosen:
             try:
-                schedules.run_now(schedule.pk)
+                announce([schedules.run_now(schedule.pk)])
             except InvalidSchedule as error:
                 text = _("{name} cannot be run: {problem}")
                 text = text.format(name=schedule, problem=error)

@@ -11,9 +11,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from django_bgtasks import timing
-from django_bgtasks.admin.display import duration
 from django_bgtasks.rules import ZERO, Rule
 from django_bgtasks.timing import as_aware
+from django_bgtasks.wording import duration
 
 #: Runs that are shown.
 COUNT = 10

@@ -17,9 +17,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_bgtasks.admin.display import duration, moment
+from django_bgtasks.admin.display import moment
 from django_bgtasks.models import Worker
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.wording import duration
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[Worker]

@@ -4,6 +4,7 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
+import django_bgtasks.models.fields
 import django_bgtasks.models.job
 
 
@@ -172,6 +173,56 @@ class Migration(migrations.Migration):
                     "scheduled_for",
                     models.DateTimeField(null=True, verbose_name="scheduled for"),
                 ),
+                (
+                    "unique_key",
+                    models.CharField(
+                        max_length=32, null=True, verbose_name="unique key"
+                    ),
+                ),
+                (
+                    "unique_until",
+                    models.CharField(
+                        choices=[
+                            ("finished", "it is finished"),
+                            ("started", "it is started"),
+                            ("period", "its period is over"),
+                        ],
+                        max_length=8,
+                        null=True,
+                        verbose_name="unique until",
+                    ),
+                ),
+                (
+                    "unique_expires_at",
+                    models.DateTimeField(null=True, verbose_name="unique until then"),
+                ),
+                (
+                    "expires_at",
+                    models.DateTimeField(null=True, verbose_name="expires at"),
+                ),
+                (
+                    "store_result",
+                    models.BooleanField(db_default=True, verbose_name="result kept"),
+                ),
+                ("retention", models.DurationField(null=True, verbose_name="kept for")),
+                (
+                    "verbose_name",
+                    models.CharField(
+                        db_default="", max_length=255, verbose_name="name"
+                    ),
+                ),
+                (
+                    "creator",
+                    models.CharField(max_length=255, null=True, verbose_name="creator"),
+                ),
+                ("parent", models.UUIDField(null=True, verbose_name="parent")),
+                (
+                    "tags",
+                    django_bgtasks.models.fields.TagsField(
+                        db_default="", max_length=255, verbose_name="tags"
+                    ),
+                ),
+                ("metadata", models.JSONField(null=True, verbose_name="metadata")),
                 ("progress", models.JSONField(null=True, verbose_name="progress")),
                 ("result", models.JSONField(null=True, verbose_name="result")),
             ],
@@ -204,8 +255,42 @@ class Migration(migrations.Migration):
                         fields=["schedule", "id"],
                         name="bgtasks_job_schedule",
                     ),
+                    models.Index(
+                        condition=models.Q(
+                            ("expires_at__isnull", False), ("finished_at__isnull", True)
+                        ),
+                        fields=["expires_at"],
+                        name="bgtasks_job_expires",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("finished_at__isnull", False), ("retention__isnull", False)
+                        ),
+                        fields=["retention", "finished_at"],
+                        name="bgtasks_job_kept",
+                    ),
+                    models.Index(
+                        condition=models.Q(("creator__isnull", False)),
+                        fields=["creator", "id"],
+                        name="bgtasks_job_creator",
+                    ),
+                    models.Index(
+                        condition=models.Q(("parent__isnull", False)),
+                        fields=["parent", "id"],
+                        name="bgtasks_job_parent",
+                    ),
                 ],
             },
+        ),
+        # By itself: as part of CreateModel, Django trips over it where there are no such
+        # constraints.
+        migrations.AddConstraint(
+            model_name="job",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("unique_key__isnull", False)),
+                fields=("unique_key",),
+                name="bgtasks_job_unique",
+            ),
         ),
         migrations.CreateModel(
             name="Attempt",

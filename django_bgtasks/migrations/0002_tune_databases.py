@@ -10,6 +10,10 @@ FULL_INDEXES = [
     ),
     models.Index(fields=["status", "run_after"], name="bgtasks_job_due"),
 ]
+# Nor has MySQL unique constraints with a condition; but there, too, NULLs repeat.
+FULL_CONSTRAINT = models.UniqueConstraint(
+    fields=["unique_key"], name="bgtasks_job_unique"
+)
 
 
 def lead_by_status(apps: Any, schema_editor: Any) -> None:
@@ -20,6 +24,14 @@ def lead_by_status(apps: Any, schema_editor: Any) -> None:
     for index in FULL_INDEXES:
         schema_editor.remove_index(job, index)
         schema_editor.add_index(job, index)
+    schema_editor.add_constraint(job, FULL_CONSTRAINT)
+
+
+def let_keys_repeat(apps: Any, schema_editor: Any) -> None:
+    """Undo the only thing of it that could not be done twice."""
+    if not schema_editor.connection.features.supports_partial_indexes:
+        job = apps.get_model("django_bgtasks", "Job")
+        schema_editor.remove_constraint(job, FULL_CONSTRAINT)
 
 
 def vacuum_by_count(apps: Any, schema_editor: Any) -> None:
@@ -41,6 +53,6 @@ class Migration(migrations.Migration):
     dependencies = [("django_bgtasks", "0001_initial")]
 
     operations = [
-        migrations.RunPython(lead_by_status, migrations.RunPython.noop, atomic=False),
+        migrations.RunPython(lead_by_status, let_keys_repeat, atomic=False),
         migrations.RunPython(vacuum_by_count, migrations.RunPython.noop),
     ]

@@ -14,11 +14,13 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.core.checks import CheckMessage
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.base import ModelState
 from django.utils.translation import gettext_lazy as _
 
 from django_bgtasks._framework import Task as BaseTask
+from django_bgtasks.labels import as_creator
+from django_bgtasks.models.fields import TagsField, has_tag
 from django_bgtasks.tasks import task_path
 
 if TYPE_CHECKING:
@@ -55,6 +57,14 @@ class OnLost(models.TextChoices):
 
     RETRY = "retry", _("retry")
     FAIL = "fail", _("fail")
+
+
+class UniqueUntil(models.TextChoices):
+    """How long no other job may have a job's unique key."""
+
+    FINISHED = "finished", _("it is finished")
+    STARTED = "started", _("it is started")
+    PERIOD = "period", _("its period is over")
 
 
 FINISHED = (Status.SUCCESSFUL, Status.FAILED, Status.CANCELLED)
@@ -99,9 +109,35 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs that are scheduled, ready or running."""
         return self.filter(finished_at__isnull=True)
 
+    def of_status(self, status: str) -> JobQuerySet:
+        """Jobs of one status, found by an index of the few rows in question."""
+        # The second condition follows from the first. The database does not know
+        # that, and without it could not use such an index.
+        if status in FINISHED:
+            return self.filter(status=status, finished_at__isnull=False)
+        if status == Status.RUNNING:
+            return self.filter(status=status, worker__isnull=False)
+        return self.filter(status=status)
+
     def of_schedule(self, name: str) -> JobQuerySet:
         """Jobs that the scheduler made for this schedule, or somebody by "run now"."""
         return self.filter(schedule=name)
+
+    def expired(self) -> JobQuerySet:
+        """Jobs that were cancelled because nobody had begun them in time."""
+        return self.cancelled().filter(cancel_requested_at=F("expires_at"))
+
+    def created_by(self, creator: models.Model) -> JobQuerySet:
+        """Jobs that were enqueued with ``creator=`` this model instance."""
+        return self.filter(creator=as_creator(creator))
+
+    def tagged(self, *tags: str) -> JobQuerySet:
+        """Jobs that have all of these tags."""
+        return self.filter(*map(has_tag, tags))
+
+    def children_of(self, job: Job | UUID | str) -> JobQuerySet:
+        """Jobs that the task of a job has enqueued by its context."""
+        return self.filter(parent=job.pk if isinstance(job, Job) else job)
 
     def on_queue(self, *names: str) -> JobQuerySet:
         """Jobs of these queues."""
@@ -191,10 +227,35 @@ class Job(models.Model):
     schedule = models.CharField(_("schedule"), max_length=255, null=True)  # noqa: DJ001 (its index is to hold periodic jobs only)
     scheduled_for = models.DateTimeField(_("scheduled for"), null=True)
 
+    #: What no other unfinished job may have; NULL once others may.
+    unique_key = models.CharField(_("unique key"), max_length=32, null=True)  # noqa: DJ001 (NULLs are no twins of each other)
+    unique_until = models.CharField(  # noqa: DJ001 (of most jobs there is nothing to say)
+        _("unique until"), max_length=8, choices=UniqueUntil, null=True
+    )
+    #: When the period is over, if it is one.
+    unique_expires_at = models.DateTimeField(_("unique until then"), null=True)
+    #: No attempt begins after this moment.
+    expires_at = models.DateTimeField(_("expires at"), null=True)
+    #: Whether its row is kept when it has succeeded.
+    store_result = models.BooleanField(_("result kept"), db_default=True)
+    #: How long it is kept when it is finished; NULL: as the settings say.
+    retention = models.DurationField(_("kept for"), null=True)
+
+    verbose_name = models.CharField(_("name"), max_length=255, db_default="")
+    #: Who it is for: "app.model:key".
+    creator = models.CharField(_("creator"), max_length=255, null=True)  # noqa: DJ001 (its index is to hold those that have one only)
+    #: The job whose task enqueued it.
+    parent = models.UUIDField(_("parent"), null=True)
+    tags = TagsField(_("tags"), db_default="")
+    metadata = models.JSONField(_("metadata"), null=True)
+
     progress = models.JSONField(_("progress"), null=True)
     result = models.JSONField(_("result"), null=True)
 
     objects = JobQuerySet.as_manager()
+
+    #: Of a new job: the columns that say something and mostly say nothing.
+    said_columns: tuple[str, ...] = ()
 
     class Meta:
         verbose_name = _("job")
@@ -232,6 +293,35 @@ class Job(models.Model):
                 name="bgtasks_job_schedule",
                 condition=Q(schedule__isnull=False),
             ),
+            # What nobody has claimed in time.
+            models.Index(
+                fields=["expires_at"],
+                name="bgtasks_job_expires",
+                condition=Q(expires_at__isnull=False, finished_at__isnull=True),
+            ),
+            # Pruning of what says for itself how long it is kept.
+            models.Index(
+                fields=["retention", "finished_at"],
+                name="bgtasks_job_kept",
+                condition=Q(retention__isnull=False, finished_at__isnull=False),
+            ),
+            models.Index(
+                fields=["creator", "id"],
+                name="bgtasks_job_creator",
+                condition=Q(creator__isnull=False),
+            ),
+            models.Index(
+                fields=["parent", "id"],
+                name="bgtasks_job_parent",
+                condition=Q(parent__isnull=False),
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["unique_key"],
+                name="bgtasks_job_unique",
+                condition=Q(unique_key__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -253,12 +343,20 @@ class Job(models.Model):
 
     @classmethod
     def check(cls, **kwargs: Any) -> list[CheckMessage]:
-        # W037 warns that MySQL ignores the conditions. The migration saw to that.
+        # They warn that MySQL has no such constraints and ignores the conditions of
+        # indexes. The migration saw to that.
         return [
             message
             for message in super().check(**kwargs)
-            if message.id != "models.W037"
+            if message.id not in ("models.W036", "models.W037")
         ]
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the job was cancelled because nobody had begun it in time."""
+        return self.expires_at is not None and (
+            self.cancel_requested_at == self.expires_at
+        )
 
     @property
     def is_finished(self) -> bool:

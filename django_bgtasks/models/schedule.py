@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
+from django_bgtasks.encoding import decode_known
 from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.periodic import NAME_LIMIT, Periodic
 from django_bgtasks.rules import Rule
@@ -232,8 +233,9 @@ class Schedule(models.Model):
             name=self.name,
             task=self.task,
             rule=self.rule,
-            args=self.args,
-            kwargs=self.kwargs,
+            # What cannot be decoded is refused where the arguments are looked at.
+            args=decode_known(self.args),
+            kwargs=decode_known(self.kwargs),
             queue_name=self.queue_name,
             priority=self.priority,
             jitter=self.jitter,

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
+from django.dispatch import Signal
 
+from django_bgtasks._framework import InvalidTask
 from django_bgtasks.conf import get_settings
-from django_bgtasks.context import Progress
 from django_bgtasks.exceptions import as_timedelta
 from django_bgtasks.models import Attempt, Job, JobQuerySet
-from django_bgtasks.models.job import CANCELLER_LIMIT, Status, new_id
+from django_bgtasks.models.job import CANCELLER_LIMIT, Status, UniqueUntil, new_id
 from django_bgtasks.outcomes import (
     Cancelled,
+    Expired,
     Failed,
     Lost,
     Outcome,
@@ -31,9 +35,13 @@ from django_bgtasks.outcomes import (
     Unknown,
     storable,
 )
-from django_bgtasks.store import wakeup
-from django_bgtasks.store.engines import get_engine
+from django_bgtasks.signals import jobs_cancelled, jobs_retried
+from django_bgtasks.store import admission, wakeup
+from django_bgtasks.store.admission import NO_POLICIES, Policies
+from django_bgtasks.store.callers import transaction_elsewhere
+from django_bgtasks.store.engines import Engine, get_engine
 from django_bgtasks.store.engines.base import Success, Want, running
+from django_bgtasks.store.expiry import EXPIRED
 from django_bgtasks.tasks import Task
 
 #: How long a job stays away after a worker that does not know its task claimed it.
@@ -55,6 +63,17 @@ _EMPTY_JOB: dict[str, Any] = {
     "unknown_since": None,
     "schedule": None,
     "scheduled_for": None,
+    "unique_key": None,
+    "unique_until": None,
+    "unique_expires_at": None,
+    "expires_at": None,
+    "store_result": True,
+    "retention": None,
+    "verbose_name": "",
+    "creator": None,
+    "parent": None,
+    "tags": (),
+    "metadata": None,
     "progress": None,
     "result": None,
 }
@@ -74,11 +93,21 @@ def job_maker(
     Args:
         backend: the ``TASKS`` alias through which they come.
         now: the time.
+
+    Raises:
+        InvalidTask: the task expires before its time comes.
     """
     settings = get_settings()
     alias = get_engine().alias
-    due = task.run_after is None or task.run_after <= now
+    run_after = _moment_after(now, task.delay) if task.delay else task.run_after
+    due = run_after is None or run_after <= now
     timeout = settings.timeout if task.timeout is None else as_timedelta(task.timeout)
+    if due and task.unique and task.on_conflict == "debounce":
+        raise InvalidTask(
+            f"{task.path} debounces, and a call of it has no delay to begin anew; say "
+            "delay=seconds, in the task or in using()."
+        )
+    said = _said(task, now, None if due else run_after)
     columns = {
         **_EMPTY_JOB,
         "task": task.path,
@@ -89,21 +118,125 @@ def job_maker(
         "max_attempts": task.max_attempts or settings.max_attempts,
         "timeout": None if timeout is None else timeout.total_seconds(),
         "on_lost": task.on_lost,
-        "run_after": task.run_after,
+        "run_after": run_after,
         "enqueued_at": now,
+        **said,
+        "said_columns": tuple(said),
     }
 
     def make(args: list[Any], kwargs: dict[str, Any]) -> Job:
-        return Job.from_columns(
+        job = Job.from_columns(
             alias, {**columns, "id": new_id(), "args": args, "kwargs": kwargs}
         )
+        if task.unique:
+            job.unique_key = task.unique_key(args, kwargs)
+        return job
 
     return make
 
 
-def enqueue(jobs: Sequence[Job]) -> None:
-    """Write new jobs, in the caller's transaction if there is one."""
+def _said(
+    task: Task[Any, Any], now: datetime, run_after: datetime | None
+) -> dict[str, Any]:
+    """The columns in which most tasks have nothing to say, of one that has."""
+    if task.says_nothing_rare:
+        return {}
+    said: dict[str, Any] = {
+        "expires_at": _expiry(task, now, run_after),
+        "store_result": None if task.store_result else False,
+        "retention": task.retention and as_timedelta(task.retention),
+        "verbose_name": task.verbose_name,
+        "creator": task.creator,
+        "parent": task.parent,
+        "tags": task.tags,
+        "metadata": dict(task.metadata),
+    }
+    said = {
+        name: value for name, value in said.items() if value not in (None, "", (), {})
+    }
+    if task.unique:
+        said |= {"unique_key": None, **_uniqueness(task, now)}
+    return said
+
+
+def _expiry(
+    task: Task[Any, Any], now: datetime, run_after: datetime | None
+) -> datetime | None:
+    if task.expires is None or isinstance(task.expires, datetime):
+        moment = task.expires
+    else:
+        moment = _moment_after(now, task.expires)
+    if moment is not None and run_after is not None and moment <= run_after:
+        raise InvalidTask(
+            f"A job of {task.path} would expire at {moment}, and not start before "
+            f"{run_after}. expires counts from the enqueueing, not from the end of a "
+            "delay."
+        )
+    return moment
+
+
+def _uniqueness(task: Task[Any, Any], now: datetime) -> dict[str, Any]:
+    if task.lets_go_when_started:
+        return {"unique_until": UniqueUntil.STARTED}
+    if task.unique_until in (None, "finished"):
+        return {"unique_until": UniqueUntil.FINISHED}
+    return {
+        "unique_until": UniqueUntil.PERIOD,
+        "unique_expires_at": _moment_after(now, cast("float", task.unique_until)),
+    }
+
+
+def _moment_after(now: datetime, delay: float | timedelta) -> datetime:
+    return now + max(min(as_timedelta(delay), LONGEST_DELAY), timedelta(0))
+
+
+def enqueue(jobs: Sequence[Job], policies: Policies = NO_POLICIES) -> Sequence[Job]:
+    """Write new jobs, in the caller's transaction if there is one.
+
+    If there is none in the jobs' own database but one in another, they are written when
+    that has been committed, and until then nobody knows whether the like of a unique job
+    is there.
+
+    Args:
+        policies: what becomes of a job that is unique where its like is there, by id.
+
+    Returns:
+        For each the job that stands for it: itself, or the one that is there.
+
+    Raises:
+        AlreadyEnqueued: there is one, and the policy is "raise".
+    """
     engine = get_engine()
+    elsewhere = transaction_elsewhere(engine.connection)
+    if elsewhere is None:
+        return _enqueue_now(engine, jobs, policies)
+    enqueue_now = partial(_enqueue_now, engine, list(jobs), _without_raising(policies))
+    transaction.on_commit(enqueue_now, using=elsewhere)
+    return jobs
+
+
+def _without_raising(policies: Policies) -> Policies:
+    """``policies`` for when there is no caller any more who could be told."""
+    return {
+        key: "skip" if policy == "raise" else policy for key, policy in policies.items()
+    }
+
+
+def _enqueue_now(
+    engine: Engine, jobs: Sequence[Job], policies: Policies
+) -> Sequence[Job]:
+    if not policies:
+        _insert(engine, jobs)
+        return jobs
+    _insert(engine, [job for job in jobs if job.pk not in policies])
+    admitted = admission.admit([job for job in jobs if job.pk in policies], policies)
+    call_workers(list(admitted.values()))
+    return [admitted.get(job.pk, job) for job in jobs]
+
+
+def _insert(engine: Engine, jobs: Sequence[Job]) -> None:
+    if not jobs:
+        return
     queues = {job.queue for job in jobs if job.status == Status.READY}
     if queues and len(jobs) == 1 and wakeup.commits_at_once(engine):
         wakeup.insert_and_call(engine, jobs[0])
@@ -135,6 +268,18 @@ def claim(worker: UUID, want: Want, now: datetime) -> list[Job]:
     return get_engine().claim(want, worker, now)
 
 
+def claim_this(job: Job, worker: UUID, now: datetime) -> Job | None:
+    """Take this very job for ``worker``, whatever waits before it.
+
+    Args:
+        now: the time by the database's clock.
+
+    Returns:
+        The job as it was claimed; None if it is not READY, or its queue is paused.
+    """
+    return get_engine().claim_this(job, worker, now)
+
+
 def finish(worker: UUID, ended: Sequence[Ended], now: datetime) -> list[Job]:
     """Record how runs ended, all in one transaction.
 
@@ -147,8 +292,12 @@ def finish(worker: UUID, ended: Sequence[Ended], now: datetime) -> list[Job]:
     """
     engine = get_engine()
     successes, others = _in_order_of_keys(ended)
+    kept = [success for success in successes if success[0].store_result]
     with engine.transaction():
-        lost = engine.finish_successful(successes, worker, now)
+        lost = engine.finish_successful(kept, worker, now)
+        if len(kept) < len(successes):
+            gone = [job for job, _ in successes if not job.store_result]
+            lost += engine.delete_successful(gone, worker)
         attempts = []
         for job, outcome in others:
             if _leave_running(job, outcome, worker, engine.alias, now):
@@ -165,6 +314,8 @@ def finish_and_claim(
     worker: UUID, ended: Sequence[Ended], want: Want, now: datetime
 ) -> tuple[list[Job], list[Job]]:
     """``finish`` for runs that all Succeeded, and ``claim``, in one transaction.
+
+    Not for jobs whose rows are not kept.
 
     Returns:
         The jobs that were lost, and those that were claimed.
@@ -193,11 +344,11 @@ def _leave_running(
     # Let the object say what is written into its row.
     job.status = changes["status"]
     if "finished_at" in changes:
-        return bool(row.update(worker=None, **changes))
+        return bool(row.update(worker=None, **{"unique_key": None, **changes}))
     # It would come back; not if somebody cancelled it while it ran.
     if row.filter(cancel_requested_at=None).update(worker=None, **changes):
         return True
-    changes |= {"status": Status.CANCELLED, "finished_at": now}
+    changes |= {"status": Status.CANCELLED, "finished_at": now, "unique_key": None}
     job.status = Status.CANCELLED
     return bool(row.update(worker=None, **changes))
 
@@ -214,6 +365,8 @@ def _changes(job: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
             return _wait(now, delay)
         case Cancelled():
             return {"status": Status.CANCELLED, "finished_at": now}
+        case Expired():
+            return {"finished_at": now, "attempt": F("attempt") - 1, **EXPIRED}
         case Snoozed(delay=delay):
             return {**_wait(now, delay), "attempt": F("attempt") - 1}
         case Unknown():
@@ -292,13 +445,13 @@ def hand_over(
     )
 
 
-def report_progress(job: Job, progress: Progress) -> bool:
-    """Write how far a running job is.
+def write_running(job: Job, **notes: Any) -> bool:
+    """Write what a running job says of itself: its progress, its metadata.
 
     Returns:
         False if the job was lost to its worker; then nothing was written.
     """
-    return bool(running(job, job.worker, get_engine().alias).update(progress=progress))
+    return bool(running(job, job.worker, get_engine().alias).update(**notes))
 
 
 class CancelCounts(NamedTuple):
@@ -334,11 +487,19 @@ def cancel(
         asked = [pk for pk, status in status_of.items() if status == Status.RUNNING]
         waiting = [pk for pk, status in status_of.items() if status != Status.RUNNING]
         rows.filter(pk__in=waiting).update(
-            status=Status.CANCELLED, finished_at=moment, **wish
+            status=Status.CANCELLED, finished_at=moment, unique_key=None, **wish
         )
         # Who asked first is kept.
         rows.filter(pk__in=asked, cancel_requested_at=None).update(**wish)
+        tell_of(jobs_cancelled, waiting, by=by)
         return CancelCounts(cancelled=len(waiting), asked=len(asked))
+
+
+def tell_of(signal: Signal, ids: Sequence[UUID], **facts: Any) -> None:
+    """Send ``signal`` about jobs when the transaction commits."""
+    if ids and signal.receivers:
+        send = partial(signal.send_robust, Job, ids=list(ids), **facts)
+        transaction.on_commit(send, using=get_engine().alias)
 
 
 def cancel_requests(workers: Collection[UUID]) -> list[UUID]:
@@ -354,10 +515,16 @@ def retry(jobs: JobQuerySet) -> int:
     Returns:
         How many there were.
     """
-    retried = (
-        jobs.using(get_engine().alias)
-        .filter(status__in=(Status.FAILED, Status.CANCELLED))
-        .update(
+    engine = get_engine()
+    over = jobs.using(engine.alias).filter(status__in=(Status.FAILED, Status.CANCELLED))
+    with engine.transaction():
+        if jobs_retried.receivers:
+            ids = list(
+                over.order_by("pk").select_for_update().values_list("pk", flat=True)
+            )
+            over = Job.objects.using(engine.alias).filter(pk__in=ids)
+            tell_of(jobs_retried, ids)
+        retried = over.update(
             status=Status.READY,
             max_attempts=Greatest(F("max_attempts"), F("attempt") + 1),
             run_after=None,
@@ -365,9 +532,10 @@ def retry(jobs: JobQuerySet) -> int:
             cancel_requested_at=None,
             cancel_requested_by="",
             unknown_since=None,
+            # Whoever does that wants it to run, however late it is.
+            expires_at=None,
             progress=None,
         )
-    )
-    if retried:
-        wakeup.call()
+        if retried:
+            wakeup.call()
     return retried

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django_bgtasks.models import Attempt, Job, JobQuerySet
+from django.db.models import Min
+
+from django_bgtasks.models import Job, JobQuerySet
 from django_bgtasks.models.job import Status
+from django_bgtasks.signals import jobs_cancelled
 from django_bgtasks.store import wakeup
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.engines.base import delete_jobs
+from django_bgtasks.store.expiry import cancel_expired, expired_by
+from django_bgtasks.store.lifecycle import tell_of
 
 #: Rows that one transaction touches at the most, so that none is held for long.
 BATCH = 500
@@ -49,7 +55,9 @@ def next_due(now: datetime) -> datetime | None:
 def prune(
     now: datetime, retention: Mapping[str, timedelta | None], limit: int = BATCH
 ) -> int:
-    """Delete jobs that finished longer ago than ``retention`` says, oldest first.
+    """Delete jobs that finished longer ago than they are kept, oldest first.
+
+    What a job says itself goes before what ``retention`` says of all.
 
     Args:
         now: the time by the database's clock.
@@ -62,41 +70,70 @@ def prune(
     engine = get_engine()
     with engine.transaction():
         ids: list[UUID] = []
-        for status, age in retention.items():
-            if age is not None and len(ids) < limit:
-                ids += (
-                    _prunable(now, status, age)
-                    .select_for_update(skip_locked=engine.skips_locked)
-                    .values_list("pk", flat=True)[: limit - len(ids)]
-                )
+        for rows in _prunable(now, retention):
+            if len(ids) < limit:
+                ids += rows.select_for_update(
+                    skip_locked=engine.skips_locked
+                ).values_list("pk", flat=True)[: limit - len(ids)]
         if not ids:
             return 0
         rows = Job.objects.using(engine.alias).filter(pk__in=ids)
-        if _only_attempts_refer_to_jobs():
-            # delete() would fetch every row first, to cascade from it.
-            Attempt.objects.using(engine.alias).filter(job__in=ids).delete()
-            rows._raw_delete(engine.alias)
-        else:
-            rows.delete()
+        delete_jobs(Job.objects.using(engine.alias), ids)
         return len(ids)
 
 
-def _only_attempts_refer_to_jobs() -> bool:
-    related = [relation.related_model for relation in Job._meta.related_objects]
-    return related == [Attempt]
+def expire(now: datetime, limit: int = BATCH) -> list[UUID]:
+    """Cancel jobs that nobody has begun in time and that wait yet, up to ``limit``.
+
+    Args:
+        now: the time by the database's clock.
+
+    Returns:
+        Their ids.
+    """
+    engine = get_engine()
+    rows = Job.objects.using(engine.alias)
+    late = expired_by(rows, now)
+    if not late.exists():
+        return []
+    with engine.transaction():
+        ids = sorted(
+            late.order_by("expires_at")
+            .select_for_update(skip_locked=engine.skips_locked)
+            .values_list("pk", flat=True)[:limit]
+        )
+        cancel_expired(rows.filter(pk__in=ids), now)
+        tell_of(jobs_cancelled, ids, by="")
+    return ids
 
 
 def count_prunable(now: datetime, retention: Mapping[str, timedelta | None]) -> int:
     """How many jobs ``prune`` would delete in all."""
-    return sum(
-        _prunable(now, status, age).count()
+    return sum(rows.count() for rows in _prunable(now, retention))
+
+
+def _prunable(
+    now: datetime, retention: Mapping[str, timedelta | None]
+) -> list[JobQuerySet]:
+    """Jobs to delete, oldest first: those that say how long they are kept, and others."""
+    finished = Job.objects.using(get_engine().alias).finished().order_by("finished_at")
+    # The row of a job that is unique for a period stands for it until then.
+    free = finished.exclude(unique_key__isnull=False, unique_expires_at__gt=now)
+    own = [
+        free.filter(retention=age, finished_at__lte=now - age)
+        for age in _own_retentions()
+    ]
+    return own + [
+        free.filter(status=status, finished_at__lte=now - age, retention=None)
         for status, age in retention.items()
         if age is not None
-    )
+    ]
 
 
-def _prunable(now: datetime, status: str, age: timedelta) -> JobQuerySet:
-    rows = Job.objects.using(get_engine().alias)
-    return rows.filter(status=status, finished_at__lte=now - age).order_by(
-        "finished_at"
-    )
+def _own_retentions() -> Iterator[timedelta]:
+    """What jobs say themselves, each once: hops from one to the next along the index."""
+    rows = Job.objects.using(get_engine().alias).finished()
+    ages = rows.filter(retention__isnull=False)
+    while (age := ages.aggregate(least=Min("retention"))["least"]) is not None:
+        yield age
+        ages = rows.filter(retention__gt=age)

@@ -12,9 +12,10 @@ from django_bgtasks.store.engines import get_engine
 def pause(name: str, now: datetime | None = None) -> None:
     """Let no worker claim from the queue until it is resumed; running jobs go on."""
     engine = get_engine()
-    Queue.objects.using(engine.alias).update_or_create(
-        name=name, defaults={"paused_at": now or engine.now()}
-    )
+    with engine.transaction():
+        Queue.objects.using(engine.alias).update_or_create(
+            name=name, defaults={"paused_at": now or engine.now()}
+        )
 
 
 def resume(name: str) -> None:

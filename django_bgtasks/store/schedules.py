@@ -6,7 +6,7 @@ schedule's row, so that any number of schedulers may run, and die at any point.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from django.db.models import Q
 
 from django_bgtasks.arguments import normalize_call
 from django_bgtasks.exceptions import InvalidSchedule
+from django_bgtasks.limits import OnConflict
 from django_bgtasks.models import Job, Schedule, ScheduleQuerySet
 from django_bgtasks.models.schedule import Source
 from django_bgtasks.periodic import Declared, Periodic
@@ -130,12 +131,39 @@ def _enqueue_ticks(due: ScheduleQuerySet, limit: int, now: datetime) -> Round:
             except Exception as error:  # noqa: BLE001 (whatever a row holds, the others go on)
                 schedule.problem = round_.problems[schedule.pk] = _as_problem(error)
         if round_.looked_at:
+            standing = _enqueue(round_.jobs)
+            for schedule in schedules:
+                if schedule.last_job in standing:
+                    schedule.last_job = standing[schedule.last_job].pk
             _write_ticks(schedules[: round_.looked_at])
-            rows = Job.objects.using(engine.alias)
-            # Servers limit the size of a statement, and arguments may be long.
-            rows.bulk_create(round_.jobs, batch_size=INSERTED_AT_ONCE)
-            lifecycle.call_workers(round_.jobs)
+            round_.jobs = [job for job in round_.jobs if standing[job.pk] is job]
     return round_
+
+
+def _enqueue(jobs: Sequence[Job]) -> dict[UUID, Job]:
+    """Write new jobs; where one of a unique task is there, that stands for the new one.
+
+    Returns:
+        The job that stands for each, by id.
+    """
+    standing: dict[UUID, Job] = {}
+    # Servers limit the size of a statement, and arguments may be long.
+    for start in range(0, len(jobs), INSERTED_AT_ONCE):
+        batch = jobs[start : start + INSERTED_AT_ONCE]
+        there = lifecycle.enqueue(batch, _policies(batch))
+        standing |= {job.pk: one for job, one in zip(batch, there, strict=True)}
+    return standing
+
+
+def _policies(jobs: Iterable[Job]) -> dict[UUID, OnConflict]:
+    policies: dict[UUID, OnConflict] = {}
+    for job in jobs:
+        task = find_task(job.task) if job.unique_key else None
+        if task is not None:
+            # There is nobody to raise it to.
+            is_raised = task.on_conflict == "raise"
+            policies[job.pk] = "skip" if is_raised else task.on_conflict
+    return policies
 
 
 def _write_ticks(schedules: Iterable[Schedule]) -> None:
@@ -222,6 +250,7 @@ def _job(
     job = make(*normalize_call(periodic.args, periodic.kwargs))
     job.schedule = periodic.name
     job.scheduled_for = tick
+    job.said_columns = (*job.said_columns, "schedule", "scheduled_for")
     return job
 
 
@@ -487,12 +516,11 @@ def run_now(name: str, now: datetime | None = None) -> Job:
         schedule = _rows().select_for_update().get(pk=name)
         periodic = schedule.as_periodic()
         job = _job(periodic, periodic.bound_task(), None, now or engine.now())
-        Job.objects.using(engine.alias).bulk_create([job])
+        job = _enqueue([job])[job.pk]
         if not _unfinished_jobs([schedule]):
             # Else the next tick is to wait for that one.
             schedule.last_job = job.pk
             schedule.save(using=engine.alias, update_fields=["last_job"])
-        lifecycle.call_workers([job])
     return job
 
 

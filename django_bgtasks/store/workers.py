@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef
 
+from django_bgtasks.conf import get_settings
 from django_bgtasks.models import Job, Worker
 from django_bgtasks.store.engines import get_engine
 
@@ -28,17 +29,20 @@ def register(
         queues: the names it works on; empty for all.
         now: the time by the database's clock.
     """
-    row, _ = Worker.objects.using(get_engine().alias).update_or_create(
-        id=worker,
-        defaults={
-            "hostname": hostname,
-            "pid": pid,
-            "queues": list(queues),
-            "threads": threads,
-            "started_at": now,
-            "heartbeat_at": now,
-        },
-    )
+    engine = get_engine()
+    # Many begin at the same time, and others end meanwhile.
+    with engine.transaction():
+        row, _ = Worker.objects.using(engine.alias).update_or_create(
+            id=worker,
+            defaults={
+                "hostname": hostname,
+                "pid": pid,
+                "queues": list(queues),
+                "threads": threads,
+                "started_at": now,
+                "heartbeat_at": now,
+            },
+        )
     return row
 
 
@@ -50,6 +54,29 @@ def beat(workers: Collection[UUID], now: datetime) -> int:
     """
     rows = Worker.objects.using(get_engine().alias)
     return rows.filter(pk__in=workers).update(heartbeat_at=now)
+
+
+def lost_at(worker: Worker) -> datetime:
+    """When a worker counts as lost, unless it is heard of before."""
+    return worker.heartbeat_at + get_settings().heartbeat_timeout
+
+
+def is_live(worker: Worker, now: datetime) -> bool:
+    """Whether a worker was heard of lately.
+
+    Args:
+        now: the time by the database's clock.
+    """
+    return now < lost_at(worker)
+
+
+def claims_from(queues: Sequence[str], queue: str) -> bool:
+    """Whether a worker of these ``queues``, which may be all, claims from ``queue``."""
+    if not queues:
+        return True
+    if get_engine().ignores_case:
+        return queue.casefold() in map(str.casefold, queues)
+    return queue in queues
 
 
 def take_lost(now: datetime, timeout: timedelta) -> list[Worker]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from uuid import UUID
 
 from django_bgtasks.conf import get_settings
+from django_bgtasks.signals import logger
 from django_bgtasks.store import maintenance, workers
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.rescue import rescue_lost
 from django_bgtasks.worker.scheduling import Scheduling
 from django_bgtasks.worker.timer import Timer
+
+#: Seconds between two looks for jobs that were not begun in time. Where somebody claims
+#: them, they are found out at once.
+EXPIRY_INTERVAL = 60.0
 
 
 def heartbeat_interval() -> float:
@@ -35,6 +40,7 @@ class Chores:
         self.trust_nobody_is_lost()
         #: When to look for due jobs.
         self._promotion = Timer(settings.poll_interval.total_seconds(), clock.monotonic)
+        self._expiry = Timer(EXPIRY_INTERVAL, clock.monotonic)
         self._scheduling = Scheduling(clock) if schedules else None
 
     def beat(self) -> bool:
@@ -78,15 +84,25 @@ class Chores:
         """One look at each of them; a worker that is stopping makes no new jobs."""
         if self._scheduling is not None and not stopping:
             self._scheduling.do_what_is_due()
+        if self._expiry.is_due():
+            self._expire()
         if self._promotion.is_due():
             self.promote()
+
+    def _expire(self) -> None:
+        expired = maintenance.expire(self._clock.now())
+        if expired:
+            logger.warning("%s jobs waited for longer than they may", len(expired))
+        if len(expired) == maintenance.BATCH:
+            self._expiry.make_due_in(0)
 
     @property
     def rest(self) -> float:
         """Seconds until there may be something due."""
+        rest = min(self._promotion.rest, self._expiry.rest)
         if self._scheduling is None:
-            return self._promotion.rest
-        return min(self._promotion.rest, self._scheduling.timer.rest)
+            return rest
+        return min(rest, self._scheduling.timer.rest)
 
     def look_in(self, seconds: float) -> None:
         """Look in ``seconds`` at the latest, for something may have become due."""

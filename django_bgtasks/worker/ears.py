@@ -6,10 +6,10 @@ import time
 
 from django.db import DatabaseError, InterfaceError
 
+from django_bgtasks.bell import Bell
 from django_bgtasks.store import wakeup
 from django_bgtasks.store.engines import Engine
 from django_bgtasks.store.engines.base import Listener
-from django_bgtasks.worker.bell import Bell
 
 
 class Ears:
@@ -62,6 +62,10 @@ class Ears:
         self._is_called = False
         names, self._names = self._names, set()
         return names
+
+    def awaited(self) -> set[str]:
+        """Ids of jobs for whose end somebody has begun to wait since the last question."""
+        return self._listener.awaited()
 
     def __enter__(self) -> None:
         wakeup.listen_here(self.call)

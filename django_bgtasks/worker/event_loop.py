@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
@@ -42,7 +42,8 @@ class EventLoop:
             _awaited_with(calls, coroutine), self._started()
         )
         future.add_done_callback(calls.close)
-        calls.serve(guard or nullcontext())
+        with _loops_remembered():
+            calls.serve(guard or nullcontext())
         return future.result()
 
     def close(self) -> None:
@@ -59,6 +60,22 @@ class EventLoop:
                     target=_serve, args=(runner,), name="bgtasks-async", daemon=True
                 ).start()
             return self._loop
+
+
+@contextmanager
+def _loops_remembered() -> Iterator[None]:
+    """Let this thread not take this event loop for its own afterwards.
+
+    asgiref notes for each thread on whose behalf it last ran something there, and what
+    ``async_to_sync`` is given then goes to that loop, even if it is about to stop.
+    """
+    noted = vars(SyncToAsync.threadlocal)
+    before = dict(noted)
+    try:
+        yield
+    finally:
+        noted.clear()
+        noted.update(before)
 
 
 class _Calls(Executor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,23 +15,24 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections
 from django.dispatch import Signal
 
-from django_bgtasks import signals
+from django_bgtasks import middleware, signals
 from django_bgtasks._framework import (
-    TaskError,
     TaskResultStatus,
     is_heard,
     task_finished,
     task_started,
 )
-from django_bgtasks.arguments import normalize_result
+from django_bgtasks.arguments import normalize_result, restore_call
 from django_bgtasks.backend import DatabaseBackend, build_result
 from django_bgtasks.conf import get_settings
 from django_bgtasks.context import TaskContext
+from django_bgtasks.encoding import decode_known
 from django_bgtasks.exceptions import (
     Cancel,
     CancelRequested,
     Interrupt,
     NotJSON,
+    ReferenceGone,
     Retry,
     Snooze,
     TimeLimitExceeded,
@@ -44,6 +45,7 @@ from django_bgtasks.models.job import OnLost
 from django_bgtasks.outcomes import (
     Cancelled,
     Error,
+    Expired,
     Failed,
     Lost,
     Outcome,
@@ -55,7 +57,7 @@ from django_bgtasks.outcomes import (
     Unknown,
 )
 from django_bgtasks.redaction import Secrets, loggable, while_handling
-from django_bgtasks.results import TaskResult
+from django_bgtasks.results import TaskError, TaskResult
 from django_bgtasks.retries import RetryPolicy
 from django_bgtasks.signals import job_ended, job_started, logger
 from django_bgtasks.tasks import Task, find_task, with_row_options
@@ -65,7 +67,7 @@ from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.connections import leave_connections_clean
 from django_bgtasks.worker.event_loop import EventLoop
 from django_bgtasks.worker.interrupt import Interruptible
-from django_bgtasks.worker.progress import ProgressReporter
+from django_bgtasks.worker.job_run import JobRun
 
 #: How long a job waits that could not begin, since the database was in trouble.
 TROUBLE_DELAY = timedelta(seconds=1)
@@ -143,10 +145,7 @@ class Execution:
             try:
                 return self._run(event_loop)
             finally:
-                leave_connections_clean()
-                if self._reason is not None:
-                    # What was to cancel a query may be late, and hit the next job's.
-                    connections.close_all()
+                self._leave_thread_clean()
         except BaseException as error:  # noqa: BLE001 (see _crashed)
             return self._crashed(error)
 
@@ -195,11 +194,20 @@ class Execution:
         # As within its except block: Django's receiver logs the exception at hand.
         return while_handling(error, lambda: self._fail(error))
 
+    def _leave_thread_clean(self) -> None:
+        leave_connections_clean()
+        if self._reason is not None:
+            # What was to cancel a query may be late, and hit the next job's.
+            connections.close_all()
+
     def _run(self, event_loop: EventLoop) -> Outcome:
         self._began = self._clock.monotonic()
         task = self.task
         if task is None:
             return self._end(self._outcome_of_unknown())
+        if self.job.expires_at is not None and self._clock.now() >= self.job.expires_at:
+            self._announce(TaskResultStatus.FAILED)
+            return self._end(Expired())
         self._begin()
         self._has_begun = True
         # Everything a task can raise, SystemExit too, is the job's to record: no
@@ -209,7 +217,8 @@ class Execution:
                 value = self._await_body(task, event_loop)
             else:
                 value = self._call_body(task)
-            value = normalize_result(value)
+            if not self._is_recorded:
+                value = normalize_result(value)
         except BaseException as error:  # noqa: BLE001 (see above)
             return self._fail(error)
         return self._succeed(value)
@@ -224,20 +233,43 @@ class Execution:
         return value
 
     def _call_interruptibly(self, task: Task[Any, Any]) -> Any:
-        args = self._positional(task)
+        first = self._first(task)
         with self._interruptible:
             if self._reason is not None:
                 raise self._reason
-            value = task.func(*args, **self.job.kwargs)
+            args, kwargs = restore_call(self.job.args, self.job.kwargs)
+            if middleware.wraps_attempts():
+                body = partial(task.func, *first, *args, **kwargs)
+                value = middleware.around_attempt(self._context, body, is_async=False)
+            else:
+                value = task.func(*first, *args, **kwargs)
         self._raise_if_it_saw_cancellation()
         return value
 
     def _await_body(self, task: Task[Any, Any], event_loop: EventLoop) -> Any:
-        body = task.func(*self._positional(task), **self.job.kwargs)
-        value = event_loop.run(self._awaited(body), self._interruptible)
+        first = self._first(task)
+        # References are fetched in this thread, as whatever asks the database.
+        with self._interruptible:
+            args, kwargs = restore_call(self.job.args, self.job.kwargs)
+        body = partial(task.func, *first, *args, **kwargs)
+        if middleware.wraps_attempts():
+            wrapped = partial(middleware.around_async_attempt, self._context, body)
+            value = middleware.around_attempt(
+                self._context,
+                partial(self._run_on, event_loop, wrapped),
+                is_async=True,
+            )
+        else:
+            value = self._run_on(event_loop, body)
+        self._raise_if_it_saw_cancellation()
+        return value
+
+    def _run_on(
+        self, event_loop: EventLoop, body: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        value = event_loop.run(self._awaited(body()), self._interruptible)
         if isinstance(value, _Raised):
             raise value.error
-        self._raise_if_it_saw_cancellation()
         return value
 
     def _raise_if_it_saw_cancellation(self) -> None:
@@ -289,17 +321,18 @@ class Execution:
         if is_heard(task_started, logging.INFO):
             _send(task_started, self._sender, task_result=self.result)
 
-    def _positional(self, task: Task[Any, Any]) -> list[Any]:
-        if not task.takes_context:
-            return cast("list[Any]", self.job.args)
-        reporter = ProgressReporter(self.job)
-        context = TaskContext(
-            task_result=self.result,
-            report=reporter.report,
-            ask=self._look_for_cancellation,
-            scheduled_for=self.job.scheduled_for,
-        )
-        return [context, *self.job.args]
+    def _first(self, task: Task[Any, Any]) -> tuple[TaskContext, ...]:
+        """What the body gets before its arguments, if it wants it."""
+        return (self._context,) if task.takes_context else ()
+
+    @cached_property
+    def _context(self) -> TaskContext:
+        deadline = None
+        if self.job.timeout is not None:
+            rest = self._began + self.job.timeout - self._clock.monotonic()
+            deadline = self._clock.now() + timedelta(seconds=rest)
+        run = JobRun(self.job, self._look_for_cancellation, deadline)
+        return TaskContext(task_result=self.result, run=run)
 
     def _look_for_cancellation(self) -> bool:
         self._looks_for_cancellation = True
@@ -374,8 +407,10 @@ class Execution:
 
     def _retry_in(self, error: BaseException) -> timedelta | None:
         # What is no JSON now will be none the next time; and if it is the return
-        # value, the work is done.
-        if self.job.attempt >= self.job.max_attempts or isinstance(error, NotJSON):
+        # value, the work is done. Nor does a row come back that is gone.
+        if self.job.attempt >= self.job.max_attempts or isinstance(
+            error, (NotJSON, ReferenceGone)
+        ):
             return None
         if isinstance(error, WorkerLost) and self.job.on_lost == OnLost.FAIL:
             return None
@@ -412,12 +447,17 @@ class Execution:
                 TaskError(
                     exception_class_path=error.exception_class_path,
                     traceback=error.traceback,
+                    summary=error.summary,
                 )
             )
         result: TaskResult[Any, Any] = replace(
-            self.result, status=status, finished_at=self._clock.now(), errors=errors
+            self.result,
+            status=status,
+            job_status=str(status.value),
+            finished_at=self._clock.now(),
+            errors=errors,
         )
-        object.__setattr__(result, "_return_value", value)
+        object.__setattr__(result, "_return_value", decode_known(value))
         task_finished.send_robust(self._sender, task_result=result)
 
     def _end(self, outcome: Outcome) -> Outcome:

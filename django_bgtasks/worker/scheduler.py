@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.db import DatabaseError, InterfaceError
 
+from django_bgtasks.bell import Bell
 from django_bgtasks.signals import logger
 from django_bgtasks.store import schedules
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.worker.bell import Bell
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.scheduling import Scheduling, sync_schedules
 from django_bgtasks.worker.timer import Timer

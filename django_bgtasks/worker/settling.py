@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -17,17 +18,28 @@ from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.tallying import Run, Tallier
 
 
+def _tell_nobody(jobs: Iterable[Job]) -> None:
+    """Who waits for a job sees its end after a while."""
+
+
 class Settler:
     """Keeps outcomes until they are written, and lets no one of them block the others.
 
     Args:
         worker: the id of the worker whose runs ended.
         clock: tells the time of the database.
+        tell: called with the jobs whose outcomes are written.
     """
 
-    def __init__(self, worker: UUID, clock: Clock) -> None:
+    def __init__(
+        self,
+        worker: UUID,
+        clock: Clock,
+        tell: Callable[[Iterable[Job]], None] = _tell_nobody,
+    ) -> None:
         self._worker = worker
         self._clock = clock
+        self._tell = tell
         self._pending: list[Run] = []
         #: Counts what is recorded.
         self.tallier = Tallier(clock.monotonic)
@@ -47,6 +59,10 @@ class Settler:
             seconds: how long it ran.
         """
         self._pending.append((job, outcome, seconds))
+
+    def note_recorded(self, run: Run) -> None:
+        """Take a run whose outcome is written already."""
+        self._heed([run], [], self._clock.now())
 
     def settle(self) -> None:
         """Write all outcomes, in one transaction if that is possible.
@@ -74,7 +90,10 @@ class Settler:
         Raises:
             Exception: the database is in trouble; what is not written is kept.
         """
-        if not all(isinstance(outcome, Succeeded) for _, outcome, _ in self._pending):
+        if not all(
+            isinstance(outcome, Succeeded) and job.store_result
+            for job, outcome, _ in self._pending
+        ):
             self.settle()
         now = self._clock.now()
         if not self._pending:
@@ -132,13 +151,14 @@ class Settler:
         self._heed(runs, lost, now)
 
     def _heed(self, runs: list[Run], lost: list[Job], now: datetime) -> None:
-        """Count what was recorded, and tell what was not."""
+        """Count what was recorded, and tell who waits for it; tell what was not."""
         if lost:
             ids = {job.pk for job in lost}
             runs = [run for run in runs if run[0].pk not in ids]
         self.tallier.count(runs, now)
         for job in lost:
             job_lost.send_robust(type(self), job=job)
+        self._tell(job for job, _, _ in runs)
 
 
 def _endings(runs: list[Run]) -> list[lifecycle.Ended]:

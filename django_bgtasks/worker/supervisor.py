@@ -16,11 +16,11 @@ from multiprocessing.sharedctypes import RawArray
 from typing import Any
 from uuid import UUID
 
+from django_bgtasks.bell import Bell
 from django_bgtasks.conf import get_settings
 from django_bgtasks.models.job import new_id
 from django_bgtasks.signals import logger
 from django_bgtasks.worker import child
-from django_bgtasks.worker.bell import Bell
 from django_bgtasks.worker.board import Board, Run, board_size
 from django_bgtasks.worker.chores import heartbeat_interval
 from django_bgtasks.worker.interpreter import tune_interpreter

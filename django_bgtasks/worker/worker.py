@@ -24,6 +24,7 @@ from django_bgtasks.signals import logger, worker_started, worker_stopped
 from django_bgtasks.store import lifecycle, workers
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.worker import streams
+from django_bgtasks.worker.awaited import Awaited
 from django_bgtasks.worker.board import Board, board_size
 from django_bgtasks.worker.chores import Chores
 from django_bgtasks.worker.clock import Clock
@@ -87,11 +88,12 @@ class Worker:
         self._is_supervised = board is not None
         self._board = board or Board(bytearray(board_size(options.threads)))
         self._clock = clock or Clock(lambda: get_engine().now())
-        self._settler = Settler(self._id, self._clock)
-        self._tallier = self._settler.tallier
         self._monotonic = self._clock.monotonic
         self._settings = get_settings()
         self._ears = Ears()
+        self._awaited = Awaited(self._ears, self._monotonic)
+        self._settler = Settler(self._id, self._clock, self._awaited.tell)
+        self._tallier = self._settler.tallier
         self._pace = Pace(options.threads)
         self._lanes = Lanes(options.queues, self._monotonic)
         #: What is claimed and not yet seen to have ended.
@@ -333,6 +335,7 @@ class Worker:
             self._ears.ring()
 
     def _heed_calls(self) -> None:
+        self._awaited.listen()
         names = self._ears.take_call()
         if names is None:
             return
@@ -349,11 +352,11 @@ class Worker:
             execution, outcome = self._ended.popleft()
             if execution in self._running:
                 self._running.remove(execution)
+                run = execution.job, outcome, execution.duration
                 if isinstance(outcome, Recorded):
-                    run = execution.job, outcome, execution.duration
-                    self._tallier.count([run], self._clock.now())
+                    self._settler.note_recorded(run)
                 else:
-                    self._settler.add(execution.job, outcome, execution.duration)
+                    self._settler.add(*run)
                 jobs += 1
                 seconds += execution.duration
         if jobs:

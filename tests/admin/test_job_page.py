@@ -6,6 +6,7 @@ from django.utils import timezone
 from django_bgtasks.admin import display, job
 from django_bgtasks.models import Attempt, Job
 from django_bgtasks.redaction import MASK
+from django_bgtasks.store import queues
 from tests.admin.pages import (
     MARKUP,
     changelist,
@@ -261,6 +262,19 @@ def test_the_number_of_queries_does_not_depend_on_the_attempts(
         admin_client.get(page(row))
 
 
+def test_what_holds_a_job_is_said_until_it_is_finished(admin_client):
+    row = job_that_is("READY", queue=MARKUP)
+    queues.pause(MARKUP)
+    response = admin_client.get(page(row))
+    shown = field(response, "explanation")
+    assert shown.startswith(f"Queue {MARKUP} has been paused since ")
+    assert "No worker is alive." in shown
+    assert MARKUP not in response.content.decode()
+    assert "has been paused since" not in text_of(admin_client.get(changelist()))
+    Job.objects.all().cancel()
+    assert "explanation" not in admin_client.get(page(row)).content.decode()
+
+
 def test_nothing_can_be_edited(admin_client):
     row = make_job()
     before = Job.objects.values().get()
@@ -310,3 +324,44 @@ def test_pages_hold_no_inline_style_or_script(admin_client):
         assert "onclick=" not in html
         assert "<script>" not in html
         assert "django_bgtasks/admin.css" in html
+
+
+def test_labels_and_limits_are_told(admin_client):
+    parent = make_job()
+    row = make_job(
+        verbose_name=f"Orders {MARKUP}",
+        creator="auth.user:5",
+        tags=["export", MARKUP],
+        metadata={"ticket": MARKUP},
+        parent=parent.pk,
+        expires_at=utc(2026, 1, 1, 12),
+        retention=timedelta(hours=2),
+        unique_key="k",
+        unique_until="started",
+    )
+    response = admin_client.get(page(row))
+    assert MARKUP not in response.text
+    assert field(response, "label") == f"Orders {MARKUP}"
+    assert field(response, "creator") == "auth.user:5"
+    assert field(response, "tag_list") == f"export, {MARKUP}"
+    assert field(response, "parent_link") == str(parent.pk)
+    assert page(parent) in response.text
+    assert "ticket" in field(response, "notes")
+    assert field(response, "expires_on") == "2026-01-01 13:00:00"
+    assert field(response, "kept_for") == "2 h 0 min"
+    assert field(response, "unique_note") == "it is started"
+
+
+def test_a_job_without_labels_and_limits_has_no_lines_for_them(admin_client):
+    response = admin_client.get(page(make_job()))
+    for name in ("label", "notes", "expires_on"):
+        assert f"field-{name}" not in response.text
+
+
+def test_a_job_that_expired_says_so(admin_client):
+    moment = utc(2026, 1, 1, 12)
+    row = job_that_is("CANCELLED", cancel_requested_at=moment, expires_at=moment)
+    response = admin_client.get(page(row))
+    assert field(response, "status_now") == (
+        "Cancelled No worker had begun it before it expired."
+    )

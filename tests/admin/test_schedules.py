@@ -13,6 +13,7 @@ from django_bgtasks.models import Job, Schedule
 from django_bgtasks.models.job import new_id
 from django_bgtasks.rules import Rule
 from django_bgtasks.store import schedules
+from django_bgtasks.testing import capture_jobs
 from tests.admin.pages import (
     MARKUP,
     act,
@@ -28,6 +29,7 @@ from tests.admin.pages import (
     text_of,
     utc,
 )
+from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.django_db
 
@@ -185,7 +187,9 @@ def test_pause_and_resume(admin_client):
 def test_run_now(admin_client):
     good = make_schedule("good", source="code", args=[7])
     bad = make_schedule("bad", task="gone.away")
-    response = act(admin_client, "run_selected", [good, bad], model="schedule")
+    with capture_jobs() as jobs:
+        response = act(admin_client, "run_selected", [good, bad], model="schedule")
+    jobs.assert_enqueued(sample.add.s(7), times=1)
     refusal, success = said(response)
     assert refusal.startswith("bad cannot be run: task is 'gone.away'")
     assert success == "1 job was enqueued."

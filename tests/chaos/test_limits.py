@@ -38,6 +38,7 @@ def test_workers_make_room_all_the_time(storm):
         tasks.leak(20)
     few = storm.start("--processes=2", f"--max-jobs={SHARE}", "--queues=mail")
     small = storm.start("--processes=2", "--max-memory=120")
+    few.wait_for("started: queues mail")
     with storm.load.flowing():
         storm.await_progress(size(600, 20_000))
     small.wait_for("it makes room for another one")

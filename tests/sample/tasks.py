@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.views.decorators.debug import sensitive_variables
 
-from django_bgtasks import Cancel, Retry, Snooze, background
+from django_bgtasks import Cancel, Retry, Snooze, background, enqueue_many
 from django_bgtasks.outcomes import TRACEBACK_LIMIT
 
 calls = []
@@ -39,6 +39,32 @@ def add(a, b=0):
 async def aadd(a, b=0):
     calls.append((a, b))
     return a + b
+
+
+@background
+def keep(*args, **kwargs):
+    calls.append((args, kwargs))
+
+
+@background
+async def akeep(*args, **kwargs):
+    calls.append((args, kwargs))
+
+
+@background(takes_context=True)
+def keep_context(context, value):
+    calls.append(context)
+
+
+@background
+def echo(value):
+    calls.append(value)
+    return value
+
+
+@background(atomic=True)
+def echo_atomically(value):
+    return value
 
 
 @background(queue_name="mail", priority=10, max_attempts=5, timeout=30)
@@ -428,3 +454,111 @@ async def aleave_its_tick(context, path):
     """The same without a thread."""
     with Path(path).open("a") as file:
         file.write(f"{context.scheduled_for}\n")
+
+
+@background
+def take_anything(*args, **kwargs):
+    calls.append((args, kwargs))
+
+
+@background(unique=True, on_conflict="raise")
+def once_only():
+    calls.append("once")
+
+
+@background(takes_context=True, timeout=60, max_attempts=7)
+def look_around(context, *args):
+    calls.append(
+        {
+            "job_id": context.job_id,
+            "attempt": context.attempt,
+            "max_attempts": context.max_attempts,
+            "deadline": context.deadline,
+            "scheduled_for": context.scheduled_for,
+            "cancelled": context.cancelled,
+            "metadata": context.metadata,
+        }
+    )
+    context.logger.info("seen %s", args, extra={"more": 1})
+
+
+@background(takes_context=True)
+def take_notes(context, **notes):
+    context.update_metadata(**notes)
+    calls.append(context.metadata)
+
+
+@background(takes_context=True)
+async def atake_notes(context, **notes):
+    await context.aupdate_metadata(**notes)
+    calls.append(context.metadata)
+
+
+@background(takes_context=True)
+def follow_up(context, count):
+    for number in range(count):
+        context.enqueue(add.s(number))
+    enqueue_many((context.tie(add.s(n)) for n in range(count)), results=False)
+
+
+@background(takes_context=True)
+async def afollow_up(context):
+    await context.aenqueue(add.s(1))
+
+
+@background
+def count_down(n):
+    """Enqueues itself until it is done."""
+    calls.append(n)
+    if n:
+        count_down(n - 1)
+
+
+@background
+def add_after_commit(a):
+    transaction.on_commit(lambda: add(a))
+
+
+@background
+def write_users(*names):
+    """One by one, each by itself: the name of one that is there already is an error."""
+    for name in names:
+        get_user_model().objects.create(username=name)
+
+
+@background
+def write_a_user_durably(name):
+    with transaction.atomic(durable=True):
+        get_user_model().objects.create(username=name)
+
+
+@background
+async def awrite_a_user(name):
+    await get_user_model().objects.acreate(username=name)
+    await add.aenqueue(name, name)
+
+
+@background
+def fail_in_the_database():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM nowhere")
+
+
+@background
+def hand_on_to_fail(message):
+    fail(message)
+
+
+@background
+def take_a_name(a, /, **more):
+    calls.append((a, more))
+
+
+@background(takes_context=True)
+async def aread_notes(context):
+    calls.append((context.metadata, context.task_result.metadata))
+
+
+@background(atomic=True, store_result=False)
+def fail_after_commit():
+    transaction.on_commit(lambda: 1 / 0)

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_bgtasks.models import Job
-from django_bgtasks.store import queues
+from django_bgtasks.store import queues, workers
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.engines.base import Engine, Want
 from tests.factories import held, in_thread, make_job, make_jobs, make_running
@@ -51,6 +51,20 @@ def test_a_claim_marks_the_row_and_returns_it(engine):
         assert seen.started_at == now
         assert (seen.args, seen.kwargs) == ([1, {"a": None}], {"b": [2]})
         assert seen.enqueued_at == waiting.enqueued_at
+
+
+def test_a_certain_job_can_be_claimed(engine):
+    now = timezone.now()
+    urgent, wanted = make_job(priority=9), make_job(args=[1])
+    job = engine.claim_this(wanted, WORKER, now)
+    for seen in (job, Job.objects.get(pk=wanted.pk)):
+        assert (seen.pk, seen.status, seen.args) == (wanted.pk, "RUNNING", [1])
+        assert (seen.worker, seen.attempt, seen.run_token) == (WORKER, 1, 1)
+        assert seen.started_at == now
+    assert Job.objects.ready().get() == urgent
+    assert engine.claim_this(wanted, uuid.uuid4(), now) is None
+    queues.pause("default")
+    assert engine.claim_this(urgent, WORKER, now) is None
 
 
 def test_the_urgent_first_then_the_old(engine):
@@ -183,6 +197,42 @@ def test_writing_transactions_take_the_lock_at_once_on_sqlite(only):
     finally:
         other.close()
     assert connection.transaction_mode != "IMMEDIATE"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: queues.pause("mail"),
+        lambda: workers.register(
+            WORKER, hostname="", pid=1, queues=[], threads=1, now=timezone.now()
+        ),
+    ],
+    ids=["pause", "register"],
+)
+def test_nobody_writes_between_a_look_and_a_write_on_sqlite(only, write):
+    only("sqlite")
+    other = connections.create_connection("default")
+    other.settings_dict = {**other.settings_dict, "OPTIONS": {"timeout": 0.01}}
+    refused = []
+
+    def meanwhile(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if sql.startswith("SELECT") and "FROM" in sql:
+            with suppress(OperationalError):
+                other.cursor().execute("DELETE FROM django_bgtasks_job")
+                return result
+            refused.append(sql)
+        return result
+
+    # In a file without WAL, who reads keeps the other one out for another reason.
+    get_engine().prepare()
+    try:
+        with connection.execute_wrapper(meanwhile):
+            write()
+    finally:
+        other.close()
+    assert refused
 
 
 def test_a_large_batch(engine):

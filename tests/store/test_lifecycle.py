@@ -2,7 +2,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -17,7 +17,8 @@ from django_bgtasks.outcomes import (
     TimedOut,
     Unknown,
 )
-from django_bgtasks.store import lifecycle
+from django_bgtasks.signals import jobs_cancelled, jobs_retried
+from django_bgtasks.store import lifecycle, maintenance
 from django_bgtasks.store.engines.base import Want
 from django_bgtasks.store.lifecycle import UNKNOWN_TASK_DELAY
 from tests.factories import make_finished, make_job, make_running
@@ -205,10 +206,10 @@ def test_retry_gives_one_more_attempt():
 
 def test_progress_is_written_for_the_run_that_has_the_job():
     job = make_running(WORKER)
-    assert lifecycle.report_progress(job, {"done": 1})
+    assert lifecycle.write_running(job, progress={"done": 1})
     assert Job.objects.get().progress == {"done": 1}
     Job.objects.update(run_token=9)
-    assert not lifecycle.report_progress(job, {"done": 2})
+    assert not lifecycle.write_running(job, progress={"done": 2})
     assert Job.objects.get().progress == {"done": 1}
 
 
@@ -222,3 +223,46 @@ def test_enqueue_takes_the_clock():
         {field.attname: getattr(job, field.attname) for field in Job._meta.fields}
         for job in (before, after)
     ]
+
+
+@pytest.fixture
+def told():
+    """What is told of jobs that were cancelled or retried."""
+    lines = []
+
+    def receiver(*, signal, ids, by=None, **kwargs):
+        name = "cancelled" if signal is jobs_cancelled else "retried"
+        lines.append((name, sorted(ids), by))
+
+    for signal in (jobs_cancelled, jobs_retried):
+        signal.connect(receiver)
+    yield lines
+    for signal in (jobs_cancelled, jobs_retried):
+        signal.disconnect(receiver)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_cancelled_and_retried_is_told_once_it_is_committed(told):
+    jobs = sorted(make_job().pk for _ in range(2))
+    make_running()
+    with transaction.atomic():
+        Job.objects.all().cancel(by="ada")
+        assert told == []
+    Job.objects.all().retry()
+    Job.objects.all().retry()
+    Job.objects.update(expires_at=NOW)
+    maintenance.expire(NOW + SOON)
+    assert told == [
+        ("cancelled", jobs, "ada"),
+        ("retried", jobs, None),
+        ("cancelled", jobs, ""),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_rolled_back_is_not_told(told):
+    make_job()
+    with transaction.atomic():
+        Job.objects.all().cancel()
+        transaction.set_rollback(True)
+    assert told == []

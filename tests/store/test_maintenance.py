@@ -8,6 +8,7 @@ from django_bgtasks.conf import DEFAULT_RETENTION
 from django_bgtasks.models import Attempt, Job, Worker
 from django_bgtasks.outcomes import Error, Failed
 from django_bgtasks.store import lifecycle, maintenance, queues, workers
+from django_bgtasks.store.engines import base
 from django_bgtasks.store.engines.base import Want
 from tests.factories import (
     held,
@@ -92,7 +93,7 @@ def test_attempts_go_with_their_job():
 
 def test_jobs_that_other_tables_refer_to_are_deleted_as_those_say(monkeypatch):
     """As the project's own on_delete has it, which a raw delete would not ask."""
-    monkeypatch.setattr(maintenance, "_only_attempts_refer_to_jobs", lambda: False)
+    monkeypatch.setattr(base, "_only_attempts_refer_to_jobs", lambda: False)
     job = make_finished("FAILED", NOW - 99 * DAY)
     worker = uuid.uuid4()
     running = make_running(worker)

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection, connections
 from django.db.models import QuerySet
 
 from django_bgtasks.exceptions import InvalidSchedule
-from django_bgtasks.models import Job, JobQuerySet, Schedule
+from django_bgtasks.models import Job, Schedule
 from django_bgtasks.periodic import Declared
 from django_bgtasks.store import lifecycle, schedules
 from django_bgtasks.store.engines import get_engine
@@ -568,7 +568,7 @@ def test_what_another_scheduler_is_at_is_passed_over(make, only):
     ("owner", "name"),
     [
         (schedules, "_unfinished_jobs"),
-        (JobQuerySet, "bulk_create"),
+        (lifecycle, "enqueue"),
         (lifecycle, "call_workers"),
     ],
 )

@@ -5,10 +5,10 @@ from threading import Thread
 
 import pytest
 
+from django_bgtasks.bell import Bell
 from django_bgtasks.models import Job
 from django_bgtasks.store import queues
 from django_bgtasks.store.engines.base import Want
-from django_bgtasks.worker.bell import Bell
 from django_bgtasks.worker.lanes import LOOK_INTERVAL, Lanes
 from django_bgtasks.worker.pace import HORIZON, LIMIT, MEMORY, Pace
 from django_bgtasks.worker.patience import QUICK_WINDOW, Patience

@@ -1,7 +1,9 @@
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 
 from django_bgtasks.exceptions import TimeLimitExceeded
@@ -12,6 +14,7 @@ from django_bgtasks.outcomes import (
     Error,
 )
 from django_bgtasks.worker.clock import Clock
+from django_bgtasks.worker.event_loop import EventLoop
 from django_bgtasks.worker.interrupt import Interruptible
 from django_bgtasks.worker.timer import Timer
 
@@ -152,3 +155,18 @@ def test_an_error_is_bounded_and_storable():
     assert "characters left out" in error.traceback
     assert "\x00" not in error.traceback
     error.traceback.encode()
+
+
+def test_a_thread_is_not_bound_to_the_event_loop_that_it_served():
+    """What it runs later must not wait for a loop that has gone."""
+
+    async def running_loop():
+        await sync_to_async(int)()
+        return asyncio.get_running_loop()
+
+    event_loop = EventLoop()
+    try:
+        served = event_loop.run(running_loop())
+        assert async_to_sync(running_loop)() is not served
+    finally:
+        event_loop.close()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from django_bgtasks import NotJSON
-from django_bgtasks.context import MESSAGE_LIMIT, TaskContext
+from django_bgtasks.context import MESSAGE_LIMIT, Run, TaskContext
 from django_bgtasks.models import Attempt, Job
 from django_bgtasks.outcomes import PATH_LIMIT, Error
 from django_bgtasks.signals import job_ended, job_started
@@ -125,7 +125,9 @@ class TestProgress:
     @pytest.fixture
     def reported(self):
         reports = []
-        context = TaskContext(task_result=None, report=reports.append)
+        run = Run({})
+        run.report = reports.append
+        context = TaskContext(task_result=None, run=run)
 
         def report(*args):
             context.progress(*args)

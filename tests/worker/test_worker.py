@@ -355,13 +355,13 @@ def test_progress_is_seen_while_and_after_it_runs(drain):
 
 def test_progress_is_written_now_and_then_and_at_the_end(drain, monkeypatch):
     written = []
-    original = lifecycle.report_progress
+    original = lifecycle.write_running
 
     def note(job, progress):
         written.append(progress["done"])
-        return original(job, progress)
+        return original(job, progress=progress)
 
-    monkeypatch.setattr(lifecycle, "report_progress", note)
+    monkeypatch.setattr(lifecycle, "write_running", note)
     sample.report(50_000)
     drain()
     assert written[0] == 0

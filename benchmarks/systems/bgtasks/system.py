@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from benchmarks.django_system import DjangoSystem, on_server, value_of
+from benchmarks.django_system import DjangoSystem, on_server
 from benchmarks.system import Load
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.systems.bgtasks.settings"
@@ -52,7 +52,7 @@ class BGTasks(DjangoSystem):
         enqueue_many((tasks[body].s() for _ in range(count)), results=False)
 
     def wait_for(self, handle: Any) -> object:
-        return value_of(handle)
+        return handle.get()
 
     def unsettled(self) -> int:
         ready = Job.objects.ready().on_queue("default").count()

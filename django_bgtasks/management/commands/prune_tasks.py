@@ -4,9 +4,10 @@ import argparse
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_bgtasks.conf import LONGEST_AGE, get_settings
+from django_bgtasks.management.progress import Progress, interruptible
 from django_bgtasks.store import maintenance
 from django_bgtasks.store.engines import get_engine
 
@@ -41,8 +42,17 @@ class Command(BaseCommand):
             self.stdout.write(f"{total} jobs would be deleted.")
             return
         total = 0
-        while pruned := maintenance.prune(now, retention):
-            total += pruned
+        with (
+            Progress(self.stderr, options["verbosity"]) as progress,
+            interruptible() as is_interrupted,
+        ):
+            while not is_interrupted() and (
+                pruned := maintenance.prune(now, retention)
+            ):
+                total += pruned
+                progress.show(f"{total} jobs deleted so far.")
+        if is_interrupted():
+            raise CommandError(f"Interrupted. {total} jobs deleted.", returncode=130)
         self.stdout.write(self.style.SUCCESS(f"{total} jobs deleted."))
 
 

@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-import argparse
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from django_bgtasks.management.options import age
+from django_bgtasks.management.tables import aligned
 from django_bgtasks.store import stats
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.stats import Figures, Times
 from django_bgtasks.store.tallies import HOURS_KEPT
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 _HEADINGS = (
     "queue", "successful", "failed", "cancelled", "retried", "failure", "per minute",
@@ -32,7 +30,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--since",
-            type=_age,
+            type=partial(age, longest=HOURS_KEPT),
             default="1h",
             metavar="AGE",
             help="How far back: minutes, hours or days, such as 30m, 1h or 7d (default: "
@@ -46,20 +44,10 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps([_as_dict(f) for f in queues], indent=2))
         elif queues:
-            for line in _aligned([_HEADINGS, *(_cells(f) for f in queues)]):
+            for line in aligned([_HEADINGS, *(_cells(f) for f in queues)]):
                 self.stdout.write(line)
         else:
             self.stdout.write("Nothing has ended in that time.")
-
-
-def _age(value: str) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,6})([mhd])", value)
-    age = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta(0)
-    if not timedelta(0) < age <= HOURS_KEPT:
-        raise argparse.ArgumentTypeError(
-            f"{value!r} is no time such as 30m, 1h or 7d, of at most {HOURS_KEPT.days}d"
-        )
-    return age
 
 
 def _as_dict(figures: Figures) -> dict[str, Any]:
@@ -95,12 +83,3 @@ def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    """Lines with the names to the left and the numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *numbers in rows:
-        cells = [name.ljust(widths[0])]
-        cells += map(str.rjust, numbers, widths[1:])
-        yield "  ".join(cells)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Exists, F
+from django.db.models import Case, Exists, F, When
 from django.utils import timezone
 
-from django_bgtasks.models import Job, JobQuerySet, Queue
-from django_bgtasks.models.job import Status
+from django_bgtasks.models import Attempt, Job, JobQuerySet, Queue
+from django_bgtasks.models.job import Status, UniqueUntil
 
 #: A job that ran, and what it returned.
 Success = tuple[Job, Any]
@@ -46,15 +46,27 @@ class Want(NamedTuple):
 CLAIMED_COLUMNS = (
     "id", "task", "queue", "priority", "args", "kwargs", "backend", "max_attempts",
     "timeout", "run_after", "enqueued_at", "attempt", "run_token", "unknown_since",
-    "scheduled_for",
+    "scheduled_for", "expires_at", "store_result", "metadata",
 )  # fmt: skip
 
-#: What is written of a new job; the other columns are NULL until somebody writes them.
+#: What is written of every new job. Of the other columns, only those are that say
+#: something, see ``Job.said_columns``.
 INSERTED_COLUMNS = (
     "id", "task", "queue", "priority", "status", "args", "kwargs", "backend",
     "max_attempts", "timeout", "run_after", "enqueued_at", "attempt", "run_token",
     "on_lost",
 )  # fmt: skip
+
+#: The end of an INSERT that passes over jobs whose unique key another one has.
+UNLESS_TAKEN = "ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
+
+#: A unique key when its job has been claimed, and when it has succeeded.
+KEY_AFTER_START = "CASE WHEN unique_until = 'started' THEN NULL ELSE unique_key END"
+KEY_AFTER_SUCCESS = "CASE WHEN unique_until = 'period' THEN unique_key END"
+_KEY_AFTER_START = Case(
+    When(unique_until=UniqueUntil.STARTED, then=None), default=F("unique_key")
+)
+_KEY_AFTER_SUCCESS = Case(When(unique_until=UniqueUntil.PERIOD, then=F("unique_key")))
 
 #: For databases whose DISTINCT would read every READY job: hops from name to name along
 #: the claim index.
@@ -85,6 +97,13 @@ class Listener:
         """
         return None
 
+    def awaited(self) -> set[str]:
+        """Ids of jobs for whose end somebody has begun to wait since the last question.
+
+        As texts of hexadecimal digits. Does not wait.
+        """
+        return set()
+
 
 class Engine:
     """How jobs are claimed and settled on one connection."""
@@ -97,6 +116,11 @@ class Engine:
     def skips_locked(self) -> bool:
         """Whether SELECT FOR UPDATE can pass over the rows that others have locked."""
         return self.connection.features.has_select_for_update_skip_locked
+
+    @property
+    def reads_old_rows(self) -> bool:
+        """Whether a transaction may see rows as they were, unless it locks them."""
+        return False
 
     #: Whether names are the same to the database that differ by case alone.
     ignores_case = False
@@ -130,6 +154,52 @@ class Engine:
         """Begin to listen to ``call``, on this connection, as long as it is open."""
         return Listener()
 
+    #: Seconds between two looks, at the most, for the end of a job that is awaited.
+    longest_look_pause = 0.1
+
+    def may_listen(self) -> bool:
+        """Whether to listen would be of use on this connection."""
+        return False
+
+    def call_for_ends(self, jobs: Collection[str]) -> None:
+        """Ask all workers to ``tell_ended`` for a while, if it is about these jobs.
+
+        Args:
+            jobs: their ids, as texts of hexadecimal digits.
+        """
+
+    def tell_ended(self, jobs: Collection[str]) -> None:
+        """Wake those who wait for the end of these jobs.
+
+        Args:
+            jobs: their ids, as texts of hexadecimal digits.
+        """
+
+    def end_listener(self) -> Listener:
+        """Begin to listen to ``tell_ended``: what is heard are ids, with blanks between.
+
+        On this connection, as long as it is open.
+        """
+        return Listener()
+
+    def unfinished(self, jobs: Collection[str]) -> set[str]:
+        """Those of the jobs that have not ended.
+
+        Past the ORM, for those who wait for short jobs ask often.
+
+        Args:
+            jobs: their ids, as texts of hexadecimal digits.
+        """
+        keys = [self._key(UUID(job_id)) for job_id in jobs]
+        table = self.quote(Job._meta.db_table)
+        sql = (
+            f"SELECT id FROM {table} WHERE finished_at IS NULL "  # noqa: S608 (our own table)
+            f"AND id IN ({', '.join(['%s'] * len(keys))})"
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, keys)
+            return {UUID(str(key)).hex for (key,) in cursor.fetchall()}
+
     def now(self) -> datetime:
         """The time by the clock that all workers share: the database's.
 
@@ -149,6 +219,13 @@ class Engine:
         """Whether another transaction stood in the way: a deadlock, a lock, a race.
 
         This one changed nothing, and may be tried again at once.
+        """
+        return False
+
+    def is_deadlock(self, error: Exception) -> bool:
+        """Whether this transaction was sacrificed, so that another one could go on.
+
+        Unlike a wait for a lock that took too long, it took no time.
         """
         return False
 
@@ -180,25 +257,48 @@ class Engine:
         Args:
             call: also ``call()`` for this queue.
         """
-        params = [value for job in jobs for value in self.row_of(job)]
-        with self.connection.cursor() as cursor:
-            cursor.execute(self.insert_sql(len(jobs)), params)
+        self.insert_in_one(jobs)
         if call is not None:
             self.call(call)
 
-    def insert_sql(self, count: int) -> str:
-        """The statement that inserts ``count`` rows."""
-        row = f"({', '.join(['%s'] * len(INSERTED_COLUMNS))})"
+    def insert_in_one(self, jobs: Sequence[Job], unless: str = "") -> None:
+        """Write new jobs in one statement.
+
+        Args:
+            unless: the rest of the statement, about rows that cannot be written.
+        """
+        said = said_columns(jobs)
+        params = [value for job in jobs for value in self.row_of(job, said)]
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"{self.insert_sql(len(jobs), said)} {unless}", params)
+
+    def insert_unless_taken(self, jobs: Sequence[Job]) -> None:
+        """Write new jobs, of different unique keys, but those whose key another one has.
+
+        Where another transaction is about to take or to leave a key, it is waited for.
+        """
+        for job in jobs:
+            # Who has the key is for the caller to find out, if it is that.
+            with suppress(IntegrityError), transaction.atomic(using=self.alias):
+                self.insert([job])
+
+    def insert_sql(self, count: int, said: Sequence[str] = ()) -> str:
+        """The statement that inserts ``count`` rows.
+
+        Args:
+            said: the columns that are written besides those of every job.
+        """
+        names = [*INSERTED_COLUMNS, *said]
+        row = f"({', '.join(['%s'] * len(names))})"
         table = self.quote(Job._meta.db_table)
-        columns = ", ".join(INSERTED_COLUMNS)
-        rows = ", ".join([row] * count)
+        columns, rows = ", ".join(names), ", ".join([row] * count)
         return f"INSERT INTO {table} ({columns}) VALUES {rows}"  # noqa: S608 (our own table)
 
-    def row_of(self, job: Job) -> tuple[Any, ...]:
+    def row_of(self, job: Job, said: Sequence[str] = ()) -> tuple[Any, ...]:
         """The values of the inserted columns, as this database takes them."""
         moment = self.connection.ops.adapt_datetimefield_value
-        return (
-            self._key(job.pk),
+        row = (
+            self._key(job.id),
             job.task,
             job.queue,
             job.priority,
@@ -214,6 +314,12 @@ class Engine:
             job.run_token,
             job.on_lost,
         )
+        # Of most jobs, nothing.
+        return (*row, *[self._value_of(job, name) for name in said]) if said else row
+
+    def _value_of(self, job: Job, name: str) -> Any:
+        field: Any = Job._meta.get_field(name)
+        return field.get_db_prep_save(getattr(job, name), self.connection)
 
     def _key(self, key: UUID) -> str:
         native = self.connection.features.has_native_uuid_field
@@ -250,11 +356,21 @@ class Engine:
         Returns:
             The jobs, highest priority first, then oldest first.
         """
+        return self._claim_first(self._claimable(want), want.limit, worker, now)
+
+    def claim_this(self, job: Job, worker: UUID, now: datetime) -> Job | None:
+        """``claim`` of one certain job; None if it cannot be claimed."""
+        rows = self._claimable(Want(job.queue, 1)).filter(pk=job.pk)
+        return next(iter(self._claim_first(rows, 1, worker, now)), None)
+
+    def _claim_first(
+        self, rows: JobQuerySet, limit: int, worker: UUID, now: datetime
+    ) -> list[Job]:
         with self.transaction():
             jobs = list(
-                self._claimable(want)
-                .order_by("-priority", "id")
-                .select_for_update(skip_locked=self.skips_locked)[: want.limit]
+                rows.order_by("-priority", "id").select_for_update(
+                    skip_locked=self.skips_locked
+                )[:limit]
             )
             # Locked above, written by key: never an upgrade from a shared lock.
             Job.objects.using(self.alias).filter(
@@ -266,6 +382,7 @@ class Engine:
                 worker=worker,
                 last_worker=worker,
                 started_at=now,
+                unique_key=_KEY_AFTER_START,
             )
         for job in jobs:
             job.attempt += 1
@@ -300,6 +417,7 @@ class Engine:
                     finished_at=now,
                     worker=None,
                     result=value,
+                    unique_key=_KEY_AFTER_SUCCESS,
                 )
             )
             if recorded < len(jobs):
@@ -333,11 +451,59 @@ class Engine:
         rows = Job.objects.using(self.alias).successful()
         rows = rows.filter(pk__in=[job.pk for job in jobs], last_worker=worker)
         token_of = dict(rows.values_list("pk", "run_token"))
-        return [job for job in jobs if token_of.get(job.pk) != job.run_token]
+        missing = [job for job in jobs if token_of.get(job.pk) != job.run_token]
+        return self._still_there(missing)
+
+    def _still_there(self, jobs: Sequence[Job]) -> list[Job]:
+        """``jobs`` without those whose row was deleted, as it is on their success."""
+        not_kept = [job.pk for job in jobs if not job.store_result]
+        if not not_kept:
+            return list(jobs)
+        rows = Job.objects.using(self.alias).filter(pk__in=not_kept)
+        there = set(rows.values_list("pk", flat=True))
+        return [job for job in jobs if job.store_result or job.pk in there]
+
+    def delete_successful(self, jobs: Sequence[Job], worker: UUID) -> list[Job]:
+        """Delete jobs that succeeded, each only if ``worker`` still has that run of it.
+
+        Returns:
+            The jobs that it had lost; about them nothing was written.
+        """
+        rows = Job.objects.using(self.alias)
+        held = rows.filter(pk__in=[job.pk for job in jobs], worker=worker)
+        token_of = dict(held.select_for_update().values_list("pk", "run_token"))
+        mine = [job.pk for job in jobs if token_of.get(job.pk) == job.run_token]
+        delete_jobs(rows, mine)
+        # What is there no more may have been deleted by the first try of the same.
+        return self._still_there([job for job in jobs if job.pk not in set(mine)])
 
     def quote(self, name: str) -> str:
         """``name`` as an SQL identifier."""
         return self.connection.ops.quote_name(name)
+
+
+def said_columns(jobs: Sequence[Job]) -> Sequence[str]:
+    """The columns that at least one of new jobs says something in."""
+    groups = {job.said_columns for job in jobs}
+    if len(groups) == 1:
+        return groups.pop()
+    return sorted(set().union(*groups))
+
+
+def delete_jobs(rows: JobQuerySet, ids: Sequence[UUID]) -> None:
+    """Delete these of ``rows``, and what belongs to them."""
+    doomed = rows.filter(pk__in=ids)
+    if _only_attempts_refer_to_jobs():
+        # delete() would fetch every row first, to cascade from it.
+        Attempt.objects.using(rows.db).filter(job__in=ids).delete()
+        doomed._raw_delete(rows.db)
+    else:
+        doomed.delete()
+
+
+def _only_attempts_refer_to_jobs() -> bool:
+    related = [relation.related_model for relation in Job._meta.related_objects]
+    return related == [Attempt]
 
 
 def running(job: Job, worker: UUID | None, alias: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, cast
@@ -16,19 +16,24 @@ from django_bgtasks.store.engines.base import (
     CLAIMED_COLUMNS,
     HOP_ALONG_QUEUES,
     INSERTED_COLUMNS,
+    KEY_AFTER_START,
+    KEY_AFTER_SUCCESS,
+    UNLESS_TAKEN,
     Engine,
     Listener,
     Success,
     Want,
     claimed_job,
     mark_claimed,
+    said_columns,
 )
 
 # One map of results and ANY(): joining unnest(), the planner may choose to read the
 # whole batch again for every row of it.
 _FINISH = """
     UPDATE {job}
-    SET status = 'SUCCESSFUL', finished_at = %(now)s, worker = NULL, result = {result}
+    SET status = 'SUCCESSFUL', finished_at = %(now)s, worker = NULL, result = {result},
+        unique_key = {key_after_success}
     WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s AND run_token = %(token)s
     RETURNING 1
 """
@@ -47,7 +52,8 @@ _CLAIM = """
     claimed AS (
         UPDATE {job} AS job
         SET status = 'RUNNING', attempt = attempt + 1, run_token = run_token + 1,
-            worker = %(worker)s, last_worker = %(worker)s, started_at = %(now)s
+            worker = %(worker)s, last_worker = %(worker)s, started_at = %(now)s,
+            unique_key = {key_after_start}
         FROM next WHERE job.id = next.id
         RETURNING {columns})
 """
@@ -75,8 +81,21 @@ CANCEL_TIMEOUT = 2.0
 #: The status of a connection that is in no transaction, in both versions of psycopg.
 _IDLE = 0
 
-#: Of LISTEN and NOTIFY.
+#: Of LISTEN and NOTIFY: queues that got jobs; jobs for whose end somebody waits; and
+#: those of them that have ended.
 _CHANNEL = "bgtasks"
+_AWAITED = "bgtasks_awaited"
+_ENDED = "bgtasks_ended"
+
+#: Ids that one notification holds; there is room for 8,000 characters.
+_IDS = 200
+
+# It would wait for the disk when it commits, though it has written nothing.
+_NOTIFY_OF_JOBS = """
+    SELECT pg_notify(%(channel)s, payload)
+    FROM set_config('synchronous_commit', 'off', true),
+        unnest(%(payloads)s::text[]) AS payload
+"""
 
 #: deadlock_detected, serialization_failure.
 _CONFLICTS = {"40P01", "40001"}
@@ -86,26 +105,53 @@ _READ_ONLY = "25006"
 
 
 class NotificationListener(Listener):
-    """Hears NOTIFY on a psycopg connection that has said LISTEN."""
+    """Hears NOTIFY on a psycopg connection.
 
-    def __init__(self, wrapper: Any) -> None:
+    Args:
+        wrapper: Django's connection.
+        channel: what ``heard()`` is about.
+    """
+
+    def __init__(self, wrapper: Any, channel: str) -> None:
         self._wrapper = wrapper
         self._pgconn = wrapper.connection.pgconn
         self._names: set[str] = set()
+        self._ids: set[str] = set()
         self.fileno = wrapper.connection.fileno()
         # Those that arrive with the answers to queries.
         wrapper.connection.add_notify_handler(
-            lambda notify: self._names.add(notify.payload)
+            lambda notify: self._take(notify.channel, notify.payload)
         )
+        with wrapper.cursor() as cursor:
+            cursor.execute(f"LISTEN {channel}")
+
+    def hear_of_awaited(self) -> NotificationListener:
+        """Let there be something to say for ``awaited()``."""
+        with self._wrapper.cursor() as cursor:
+            cursor.execute(f"LISTEN {_AWAITED}")
+        return self
 
     def heard(self) -> frozenset[str] | None:
         with self._wrapper.wrap_database_errors:
             self._pgconn.consume_input()
         while (notify := self._pgconn.notifies()) is not None:
-            self._names.add(notify.extra.decode())
+            self._take(notify.relname.decode(), notify.extra.decode())
         names = frozenset(self._names)
         self._names.clear()
         return names or None
+
+    def awaited(self) -> set[str]:
+        # What has arrived: to ask the driver for more would cost each batch a call.
+        ids = self._ids
+        if ids:
+            self._ids = set()
+        return ids
+
+    def _take(self, channel: str, payload: str) -> None:
+        if channel == _AWAITED:
+            self._ids.update(payload.split())
+        else:
+            self._names.add(payload)
 
 
 class PostgreSQLEngine(Engine):
@@ -126,14 +172,31 @@ class PostgreSQLEngine(Engine):
         self._execute(f"SELECT pg_notify('{_CHANNEL}', %(queue)s)", {"queue": queue})
 
     def listener(self) -> Listener:
+        if not self.may_listen():
+            return Listener()
+        return NotificationListener(self.connection, _CHANNEL).hear_of_awaited()
+
+    def end_listener(self) -> Listener:
+        if not self.may_listen():
+            return Listener()
+        return NotificationListener(self.connection, _ENDED)
+
+    def may_listen(self) -> bool:
         wanted = get_settings().listen
         if wanted is None:
             wanted = not self._is_pooled()
-        if not wanted or not self._is_psycopg3:
-            return Listener()
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {_CHANNEL}")
-        return NotificationListener(self.connection)
+        return wanted and self._is_psycopg3
+
+    def call_for_ends(self, jobs: Collection[str]) -> None:
+        self._notify_of(jobs, _AWAITED)
+
+    def tell_ended(self, jobs: Collection[str]) -> None:
+        self._notify_of(jobs, _ENDED)
+
+    def _notify_of(self, jobs: Collection[str], channel: str) -> None:
+        ids = list(jobs)
+        payloads = [" ".join(ids[n : n + _IDS]) for n in range(0, len(ids), _IDS)]
+        self._execute(_NOTIFY_OF_JOBS, {"channel": channel, "payloads": payloads})
 
     @property
     def _is_psycopg3(self) -> bool:
@@ -157,6 +220,9 @@ class PostgreSQLEngine(Engine):
 
     def is_conflict(self, error: Exception) -> bool:
         return _sqlstate(error) in _CONFLICTS
+
+    def is_deadlock(self, error: Exception) -> bool:
+        return self.is_conflict(error)
 
     def is_transient(self, error: Exception) -> bool:
         return super().is_transient(error) or _sqlstate(error) == _READ_ONLY
@@ -194,22 +260,26 @@ class PostgreSQLEngine(Engine):
             super().insert(jobs, call)
 
     def _insert_and_call(self, job: Job, queue: str) -> None:
-        sql = self.insert_sql(1)
+        sql = self.insert_sql(1, job.said_columns)
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"WITH new AS ({sql}) SELECT pg_notify('{_CHANNEL}', %s)",
-                [*self.row_of(job), queue],
+                [*self.row_of(job, job.said_columns), queue],
             )
+
+    def insert_unless_taken(self, jobs: Sequence[Job]) -> None:
+        self.insert_in_one(jobs, UNLESS_TAKEN)
 
     def _copy(self, jobs: Sequence[Job]) -> None:
         table = self.quote(Job._meta.db_table)
-        columns = ", ".join(INSERTED_COLUMNS)
+        said = said_columns(jobs)
+        columns = ", ".join([*INSERTED_COLUMNS, *said])
         with (
             self.connection.cursor() as cursor,
             cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
         ):
             for job in jobs:
-                copy.write_row(self.row_of(job))
+                copy.write_row(self.row_of(job, said))
 
     def claim(self, want: Want, worker: UUID, now: datetime) -> list[Job]:
         params = {"worker": worker, "now": now, **_claim_params(want)}
@@ -259,6 +329,8 @@ class PostgreSQLEngine(Engine):
             columns=", ".join(f"job.{name}" for name in CLAIMED_COLUMNS),
             after=_AFTER if params.get("after_id") else "",
             result=_RESULT if params.get("results") else "NULL",
+            key_after_start=KEY_AFTER_START,
+            key_after_success=KEY_AFTER_SUCCESS,
         )
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
@@ -269,6 +341,7 @@ class PostgreSQLEngine(Engine):
         # JSON comes as text here.
         job.args = _loads(job.args)
         job.kwargs = _loads(job.kwargs)
+        job.metadata = job.metadata and json.loads(job.metadata)
         mark_claimed(job, worker, now)
         return job
 

@@ -15,12 +15,16 @@ from django_bgtasks.models import Job, Queue
 from django_bgtasks.store.engines.base import (
     CLAIMED_COLUMNS,
     HOP_ALONG_QUEUES,
+    KEY_AFTER_START,
+    KEY_AFTER_SUCCESS,
+    UNLESS_TAKEN,
     Engine,
     Listener,
     Success,
     Want,
     claimed_job,
     mark_claimed,
+    said_columns,
 )
 
 # Both directions in one piece of JSON: for every row that is fetched or bound by
@@ -30,7 +34,7 @@ from django_bgtasks.store.engines.base import (
 _FINISH = """
     UPDATE {job}
     SET status = 'SUCCESSFUL', finished_at = %s, worker = NULL,
-        result = json_extract(done.value, '$[1]')
+        result = json_extract(done.value, '$[1]'), unique_key = {key_after_success}
     FROM json_each(%s) AS done
     WHERE {job}.id = done.key AND +worker = %s
         AND run_token = json_extract(done.value, '$[0]')
@@ -46,7 +50,7 @@ _SELECT = """
 _CLAIM = """
     UPDATE {job}
     SET status = 'RUNNING', attempt = attempt + 1, run_token = run_token + 1,
-        worker = %s, last_worker = %s, started_at = %s
+        worker = %s, last_worker = %s, started_at = %s, unique_key = {key_after_start}
     WHERE id IN (SELECT value FROM json_each(%s))
 """
 
@@ -54,7 +58,8 @@ _CLAIM = """
 _PRIORITY = CLAIMED_COLUMNS.index("priority")
 _ENQUEUED_AT = CLAIMED_COLUMNS.index("enqueued_at")
 _COLUMNS = ", ".join(
-    f"json({name})" if name in ("args", "kwargs") else name for name in CLAIMED_COLUMNS
+    f"json({name})" if name in ("args", "kwargs", "metadata") else name
+    for name in CLAIMED_COLUMNS
 )
 
 
@@ -81,6 +86,8 @@ class FileListener(Listener):
 
 class SQLiteEngine(Engine):
     ready_queues_sql = HOP_ALONG_QUEUES
+    # To look is no trip.
+    longest_look_pause = 0.02
 
     def listener(self) -> Listener:
         self.connection.ensure_connection()
@@ -140,9 +147,17 @@ class SQLiteEngine(Engine):
         if len(jobs) == 1:
             super().insert(jobs, call)
             return
+        self._insert_one_by_one(jobs)
+
+    def insert_unless_taken(self, jobs: Sequence[Job]) -> None:
+        self._insert_one_by_one(jobs, UNLESS_TAKEN)
+
+    def _insert_one_by_one(self, jobs: Sequence[Job], unless: str = "") -> None:
         # As fast as one statement here, and the number of its parameters is limited.
+        said = said_columns(jobs)
+        sql = f"{self.insert_sql(1, said)} {unless}"
         with self.connection.cursor() as cursor:
-            cursor.executemany(self.insert_sql(1), [self.row_of(job) for job in jobs])
+            cursor.executemany(sql, [self.row_of(job, said) for job in jobs])
 
     def finish_successful(
         self, successes: Sequence[Success], worker: UUID, now: datetime
@@ -181,6 +196,7 @@ class SQLiteEngine(Engine):
         job.run_after = job.run_after and self._as_datetime(job.run_after)
         job.unknown_since = job.unknown_since and self._as_datetime(job.unknown_since)
         job.scheduled_for = job.scheduled_for and self._as_datetime(job.scheduled_for)
+        job.expires_at = job.expires_at and self._as_datetime(job.expires_at)
         # They were read before the update.
         job.attempt += 1
         job.run_token += 1
@@ -199,6 +215,8 @@ class SQLiteEngine(Engine):
             job=self.quote(Job._meta.db_table),
             queue=self.quote(Queue._meta.db_table),
             columns=_COLUMNS,
+            key_after_start=KEY_AFTER_START,
+            key_after_success=KEY_AFTER_SUCCESS,
         )
         cursor = self.connection.cursor()
         cursor.execute(sql, params)

@@ -1,0 +1,48 @@
+"""How a text for people writes times, spans of time and numbers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.formats import date_format, number_format
+from django.utils.translation import gettext as _
+
+
+def moment(value: datetime) -> str:
+    """A time to the second, in the reader's time zone."""
+    return date_format(as_local(value), "Y-m-d H:i:s")
+
+
+def as_local(value: datetime) -> datetime:
+    """A time as rows hold it, in the reader's time zone."""
+    return timezone.localtime(value) if timezone.is_aware(value) else value
+
+
+def duration(value: timedelta) -> str:
+    """A span of time in its two biggest units; below a minute with fractions."""
+    seconds = max(value.total_seconds(), 0)
+    minutes, hours, days = (int(seconds // size) for size in (60, 3600, 86400))
+    if days:
+        text = _("{days} d {hours} h")
+    elif hours:
+        text = _("{hours} h {minutes} min")
+    elif minutes:
+        text = _("{minutes} min {seconds} s")
+    else:
+        return _("{seconds} s").format(seconds=_few_digits(seconds))
+    return text.format(
+        days=days, hours=hours % 24, minutes=minutes % 60, seconds=int(seconds % 60)
+    )
+
+
+def number_up_to(limit: int, count: int) -> str:
+    """A number of which it is only known, if it is above ``limit``, that it is."""
+    if count > limit:
+        return _("more than {limit}").format(limit=f"{limit:,}")
+    return f"{count:,}"
+
+
+def _few_digits(seconds: float) -> str:
+    places = 3 if seconds < 1 else 1
+    return number_format(round(seconds, places), places, use_l10n=True)
