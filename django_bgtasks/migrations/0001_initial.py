@@ -32,11 +32,18 @@ class Migration(migrations.Migration):
                         blank=True, null=True, verbose_name="paused at"
                     ),
                 ),
+                (
+                    "resume_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="resumes at"
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "queue",
                 "verbose_name_plural": "queues",
                 "ordering": ["name"],
+                "permissions": [("pause_queue", "Can pause and resume queue")],
             },
         ),
         migrations.CreateModel(
@@ -60,11 +67,32 @@ class Migration(migrations.Migration):
                     "heartbeat_at",
                     models.DateTimeField(verbose_name="last heartbeat at"),
                 ),
+                (
+                    "version",
+                    models.CharField(
+                        db_default="", max_length=32, verbose_name="version"
+                    ),
+                ),
+                ("memory", models.BigIntegerField(null=True, verbose_name="memory")),
+                (
+                    "instruction",
+                    models.CharField(
+                        choices=[
+                            ("quiet", "Quiet"),
+                            ("drain", "Drain"),
+                            ("stop", "Stop"),
+                        ],
+                        db_default="",
+                        max_length=5,
+                        verbose_name="instruction",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "worker",
                 "verbose_name_plural": "workers",
                 "ordering": ["id"],
+                "permissions": [("steer_worker", "Can quiet, drain and stop worker")],
             },
         ),
         migrations.CreateModel(
@@ -229,6 +257,11 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "job",
                 "verbose_name_plural": "jobs",
+                "permissions": [
+                    ("retry_job", "Can retry job"),
+                    ("cancel_job", "Can cancel job"),
+                    ("view_job_arguments", "Can view arguments and results of job"),
+                ],
                 "indexes": [
                     models.Index(
                         condition=models.Q(("status", "READY")),
@@ -293,54 +326,17 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.CreateModel(
-            name="Attempt",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True,
-                        primary_key=True,
-                        serialize=False,
-                        verbose_name="ID",
-                    ),
-                ),
-                ("number", models.PositiveIntegerField(verbose_name="attempt")),
-                (
-                    "ending",
-                    models.CharField(
-                        choices=[
-                            ("FAILED", "Failed"),
-                            ("TIMED_OUT", "Timed out"),
-                            ("LOST", "Lost"),
-                            ("CANCELLED", "Cancelled"),
-                        ],
-                        max_length=16,
-                        verbose_name="ending",
-                    ),
-                ),
-                ("worker", models.UUIDField(verbose_name="worker")),
-                ("started_at", models.DateTimeField(verbose_name="started at")),
-                ("finished_at", models.DateTimeField(verbose_name="finished at")),
-                (
-                    "exception_class_path",
-                    models.CharField(max_length=255, verbose_name="exception"),
-                ),
-                ("error", models.CharField(max_length=600, verbose_name="error")),
-                ("traceback", models.TextField(verbose_name="traceback")),
-                (
-                    "job",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="attempts",
-                        to="django_bgtasks.job",
-                    ),
-                ),
-            ],
+            name="Dashboard",
+            fields=[],
             options={
-                "verbose_name": "attempt",
-                "verbose_name_plural": "attempts",
-                "ordering": ["id"],
+                "verbose_name": "dashboard",
+                "verbose_name_plural": "dashboard",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
             },
+            bases=("django_bgtasks.job",),
         ),
         migrations.CreateModel(
             name="Schedule",
@@ -553,12 +549,72 @@ class Migration(migrations.Migration):
                 ),
                 ("waits", models.JSONField(default=dict, verbose_name="waits")),
                 ("runs", models.JSONField(default=dict, verbose_name="runs")),
+                (
+                    "waiting",
+                    models.PositiveIntegerField(null=True, verbose_name="waiting"),
+                ),
             ],
             options={
                 "verbose_name": "tally",
                 "verbose_name_plural": "tallies",
                 "indexes": [
                     models.Index(fields=["minute"], name="bgtasks_tally_minute")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Attempt",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(verbose_name="attempt")),
+                (
+                    "ending",
+                    models.CharField(
+                        choices=[
+                            ("FAILED", "Failed"),
+                            ("TIMED_OUT", "Timed out"),
+                            ("LOST", "Lost"),
+                            ("CANCELLED", "Cancelled"),
+                        ],
+                        max_length=16,
+                        verbose_name="ending",
+                    ),
+                ),
+                ("worker", models.UUIDField(verbose_name="worker")),
+                ("started_at", models.DateTimeField(verbose_name="started at")),
+                ("finished_at", models.DateTimeField(verbose_name="finished at")),
+                (
+                    "exception_class_path",
+                    models.CharField(max_length=255, verbose_name="exception"),
+                ),
+                ("error", models.CharField(max_length=600, verbose_name="error")),
+                ("traceback", models.TextField(verbose_name="traceback")),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempts",
+                        to="django_bgtasks.job",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "attempt",
+                "verbose_name_plural": "attempts",
+                "ordering": ["id"],
+                "indexes": [
+                    models.Index(
+                        fields=["exception_class_path", "id"],
+                        name="bgtasks_attempt_exception",
+                    )
                 ],
             },
         ),

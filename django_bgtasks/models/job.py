@@ -260,6 +260,11 @@ class Job(models.Model):
     class Meta:
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
+        permissions = [
+            ("retry_job", "Can retry job"),
+            ("cancel_job", "Can cancel job"),
+            ("view_job_arguments", "Can view arguments and results of job"),
+        ]
         # Each index holds only the rows its query moves through, so that history
         # costs nothing. MySQL has no such indexes; the migration gives it others.
         indexes = [
@@ -387,6 +392,12 @@ class Attempt(models.Model):
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
         ordering = ["id"]
+        indexes = [
+            # Failures of a kind, the newest first.
+            models.Index(
+                fields=["exception_class_path", "id"], name="bgtasks_attempt_exception"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.job_id} attempt {self.number}: {self.error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from django.db import models
@@ -41,6 +41,8 @@ class Tally(models.Model):
     run_seconds = models.FloatField(_("seconds run"), default=0.0)
     waits = models.JSONField(_("waits"), default=dict)
     runs = models.JSONField(_("runs"), default=dict)
+    #: The most jobs that were seen to wait; NULL: nobody looked.
+    waiting = models.PositiveIntegerField(_("waiting"), null=True)
 
     class Meta:
         verbose_name = _("tally")
@@ -52,7 +54,7 @@ class Tally(models.Model):
 
     @classmethod
     def sum_of(
-        cls, tallies: Iterable[Tally], queue: str, minute: datetime, span: int
+        cls, tallies: Collection[Tally], queue: str, minute: datetime, span: int
     ) -> Tally:
         """A new one that says what all of ``tallies`` say."""
         total = cls(queue=queue, minute=minute, span=span)
@@ -64,4 +66,8 @@ class Tally(models.Model):
             waits.update(tally.waits)
             runs.update(tally.runs)
         total.waits, total.runs = dict(waits), dict(runs)
+        total.waiting = max(
+            (tally.waiting for tally in tallies if tally.waiting is not None),
+            default=None,
+        )
         return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -109,7 +109,7 @@ def _tallies(since: datetime, until: datetime) -> QuerySet[Tally]:
 
 
 def _figures(
-    tallies: Iterable[Tally], queue: str, begin: datetime, end: datetime
+    tallies: Collection[Tally], queue: str, begin: datetime, end: datetime
 ) -> Figures:
     total = Tally.sum_of(tallies, queue, begin, 0)
     return Figures(
