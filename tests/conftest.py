@@ -15,6 +15,7 @@ from django_bgtasks.store import wakeup
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.worker import Worker
+from tests.browsing import admin, browser, log_in, site  # noqa: F401 (fixtures)
 from tests.factories import in_thread
 from tests.sample import tasks as sample
 

@@ -1,119 +1,30 @@
 """The admin in a real browser: styles, buttons, and nothing to complain about."""
 
-import os
-import shutil
-
 import pytest
-from django.contrib.auth.models import User
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.db import connections
-from django.test.testcases import LiveServerThread
 
 from django_bgtasks.models import Job, Schedule
 from django_bgtasks.store import schedules
 from tests.admin.pages import changelist, failed_attempt, job_that_is, page
-
-REQUIRED = os.environ.get("REQUIRE_BROWSER", "") not in {"", "0"}
-CHROMIUM = shutil.which("chromium")
-CHROMEDRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
+from tests.browsing import (
+    complaints,
+    needs_browser,
+    press,
+    until_said,
+    until_says,
+    until_shown,
 )
 
 try:
-    from selenium import webdriver
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.select import Select
-    from selenium.webdriver.support.wait import WebDriverWait
 except ModuleNotFoundError:
-    webdriver = None
+    pass  # then nothing here runs
 
 pytestmark = [
     pytest.mark.once,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(
-        not REQUIRED and not (webdriver and CHROMIUM and CHROMEDRIVER),
-        reason="needs selenium, chromium and chromedriver",
-    ),
+    needs_browser,
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(CHROMEDRIVER)
-    browser = webdriver.Chrome(options=options, service=service)
-    yield browser
-    browser.quit()
-
-
-def strict(get_response):
-    """Middleware: nothing inline, nothing from elsewhere."""
-
-    def middleware(request):
-        response = get_response(request)
-        response["Content-Security-Policy"] = "default-src 'self'"
-        return response
-
-    return middleware
-
-
-@pytest.fixture
-def site(transactional_db, settings):
-    """The address of a server that has the static files, as runserver has them."""
-    settings.ALLOWED_HOSTS = ["127.0.0.1"]
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.strict"]
-    server = LiveServerThread("127.0.0.1", StaticFilesHandler)
-    server.daemon = True
-    server.start()
-    server.is_ready.wait()
-    if server.error:
-        raise server.error
-    yield f"http://127.0.0.1:{server.port}"
-    server.terminate()
-    connections.close_all()
-
-
-@pytest.fixture
-def admin(browser, site):
-    """A browser that has logged in, and opens paths of the site."""
-    User.objects.create_superuser("boss", password="secret")
-    browser.get(site + changelist())
-    browser.find_element(By.NAME, "username").send_keys("boss")
-    browser.find_element(By.NAME, "password").send_keys("secret")
-    browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
-    until_shown(browser, "#changelist")
-    yield lambda path: browser.get(site + path)
-    browser.delete_all_cookies()
-
-
-def until_shown(browser, selector):
-    return WebDriverWait(browser, 20).until(
-        lambda driver: driver.find_element(By.CSS_SELECTOR, selector)
-    )
-
-
-def until_said(browser, message):
-    WebDriverWait(browser, 20).until(
-        lambda driver: driver.find_element(
-            By.XPATH, f"//ul[@class='messagelist']/li[contains(., '{message}')]"
-        )
-    )
-
-
-def until_says(browser, element, text):
-    WebDriverWait(browser, 20).until(lambda driver: text in element.text)
 
 
 def type_into(browser, name, text):
@@ -125,15 +36,6 @@ def type_into(browser, name, text):
 
 def schedule_page(name):
     return page(Schedule(name=name))
-
-
-def complaints(browser):
-    # The test's site has no icon, and the browser asks for one by itself.
-    return [
-        entry
-        for entry in browser.get_log("browser")
-        if entry["level"] == "SEVERE" and "favicon.ico" not in entry["message"]
-    ]
 
 
 def test_a_failed_job_is_found_and_retried(admin, browser):
@@ -149,7 +51,7 @@ def test_a_failed_job_is_found_and_retried(admin, browser):
     assert "ValueError: no" in attempt.text
     assert "Traceback\n  line 7" in attempt.text
 
-    browser.find_element(By.XPATH, "//button[.='Retry']").click()
+    press(browser, "Retry")
     message = until_shown(browser, ".messagelist .success")
     assert message.text == "1 job will be retried."
     assert browser.find_element(By.CSS_SELECTOR, ".bgtasks-ready").text == "Ready"
@@ -225,7 +127,7 @@ def test_a_schedule_is_paused_and_resumed(admin, browser):
         ("Resume", "1 schedule was resumed.", "active"),
         ("Run now", "1 job was enqueued.", "active"),
     ):
-        browser.find_element(By.XPATH, f"//button[.='{button}']").click()
+        press(browser, button)
         until_said(browser, message)
         assert browser.find_element(By.CSS_SELECTOR, f".bgtasks-{state}")
     browser.find_element(By.LINK_TEXT, "JOBS").click()
