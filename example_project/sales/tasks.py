@@ -68,7 +68,7 @@ def note_counts(source):
     return {"accepted": source.accepted, "rejected": source.rejected}
 
 
-@background(takes_context=True)
+@background(takes_context=True, queue_name="reports")
 def compute_report(context, report_id):
     """Month by month, so that there is something to report on the way."""
     report = Report.objects.select_related("source").get(pk=report_id)
