@@ -41,10 +41,10 @@ def job_status(job: Job | TaskResult[Any, Any] | UUID | str) -> dict[str, Any]:
 
     Returns:
         ``id``, ``status``, ``status_label`` (in the reader's language), ``finished``,
-        ``attempt``, ``max_attempts``, ``progress`` (``done``, ``total``, ``message``;
-        None: it has reported nothing), ``percent`` (None: nobody knows), ``seconds_left``
-        and ``time_left`` (an estimate, as text; None and empty where it would be a
-        guess).
+        ``attempt``, ``max_attempts``, ``attempt_label`` (empty: all goes as it should),
+        ``progress`` (``done``, ``total``, ``message``; None: it has reported nothing),
+        ``percent`` (None: nobody knows), ``seconds_left`` and ``time_left`` (an
+        estimate, and the same as text; None and empty where it would be a guess).
 
     Raises:
         TaskResultDoesNotExist: there is no such job.
@@ -86,6 +86,7 @@ def status_of(row: Job) -> dict[str, Any]:
         "finished": row.is_finished,
         "attempt": row.attempt,
         "max_attempts": row.max_attempts,
+        "attempt_label": _attempt_label(row),
         "progress": progress,
         "percent": _percent(row, progress),
         "seconds_left": None if left is None else round(left.total_seconds()),
@@ -123,6 +124,19 @@ def _progress(row: Job, secrets: Secrets | None) -> dict[str, Any] | None:
         "total": row.progress.get("total"),
         "message": _encodable(message),
     }
+
+
+def _attempt_label(row: Job) -> str:
+    """Which attempt it is, of a job that is tried again."""
+    is_first = row.attempt <= 1 if _has_begun(row) else row.attempt == 0
+    if is_first:
+        return ""
+    text = _("attempt {number} of {most}")
+    return text.format(number=row.attempt, most=row.max_attempts)
+
+
+def _has_begun(row: Job) -> bool:
+    return row.is_finished or row.status == Status.RUNNING
 
 
 def _percent(row: Job, progress: dict[str, Any] | None) -> int | None:

@@ -35,6 +35,7 @@ def test_a_job_that_runs():
             "finished": False,
             "attempt": 1,
             "max_attempts": 3,
+            "attempt_label": "",
             "progress": progress(1, 4, "the first"),
             "percent": 25,
             "seconds_left": 180,
@@ -60,6 +61,22 @@ def test_a_job_that_runs():
 def test_the_share_that_is_done(state, reported, percent):
     job = job_that_is(state, progress=reported)
     assert job_status(job)["percent"] == percent
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt", "label"),
+    [
+        ("SCHEDULED", 0, ""),
+        ("SCHEDULED", 1, "attempt 1 of 3"),
+        ("READY", 2, "attempt 2 of 3"),
+        ("RUNNING", 1, ""),
+        ("RUNNING", 2, "attempt 2 of 3"),
+        ("SUCCESSFUL", 1, ""),
+        ("FAILED", 3, "attempt 3 of 3"),
+    ],
+)
+def test_it_is_said_that_a_job_is_tried_again(state, attempt, label):
+    assert job_status(job_that_is(state, attempt=attempt))["attempt_label"] == label
 
 
 @pytest.mark.parametrize("state", ["SCHEDULED", "READY", "FAILED", "CANCELLED"])

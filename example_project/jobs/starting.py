@@ -43,7 +43,7 @@ def start_some():
     """Some of everything, so that there is life when somebody first looks."""
     start_sample_import()
     start_newsletter()
-    for _ in range(3):
-        start_webhook()
-    later = timezone.now() + timedelta(minutes=30)
-    start_webhook(deliver_webhook.using(run_after=later))
+    # Not before the web server is there, which is called.
+    for seconds in (5, 6, 7, 1800):
+        later = timezone.now() + timedelta(seconds=seconds)
+        start_webhook(deliver_webhook.using(run_after=later))

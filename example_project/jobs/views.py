@@ -17,7 +17,7 @@ BUTTONS = [
     ("import", "Import 30,000 rows", "In batches, with progress and time left"),
     ("report", "Compute a report", "Some seconds of arithmetic, month by month"),
     ("newsletter", "Send a newsletter", "One job for each of its readers"),
-    ("webhook", "Call a flaky endpoint", "Tried again and again until it accepts"),
+    ("webhook", "Call a webhook", "It often fails, and is tried again until it works"),
 ]
 
 

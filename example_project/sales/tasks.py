@@ -78,6 +78,7 @@ def compute_report(context, report_id):
     for number, month in enumerate(months, start=1):
         context.progress(number - 1, len(months), f"{month:%B %Y}")
         lines.append(summarise(month, sales))
+    context.progress(len(months), len(months), f"{len(months)} months")
     report.months = lines
     report.save(update_fields=["months"])
     return {"months": len(lines)}

@@ -99,8 +99,8 @@ def test_every_button_has_something_to_start():
 def test_the_demo_begins_with_some_of_everything():
     start_some()
 
-    assert Job.objects.ready().count() == 5
-    assert Job.objects.scheduled().count() == 1
+    assert Job.objects.ready().count() == 2
+    assert Job.objects.scheduled().count() == 4
 
 
 def test_a_page_follows_its_job(client):

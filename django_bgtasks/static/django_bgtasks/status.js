@@ -39,7 +39,7 @@
     paint(block, job.status);
     write(block, "word", job.status_label);
     write(block, "message", job.progress?.message ?? "");
-    write(block, "left", job.time_left);
+    write(block, "left", job.time_left || job.attempt_label);
     write(block, "result", job.result ?? "");
     move(block.querySelector("progress"), job);
     if (job.finished) finish(block, job.status);
