@@ -192,13 +192,15 @@ def stream(monkeypatch):
     """What a page hears: what happens to the job is done between two events."""
     monkeypatch.setattr(views, "PAUSE", 0.001)
 
-    def listen(url, *happenings, client=None):
+    def listen(url, *happenings, client=None, then=None):
         async def collect():
             response = await (client or AsyncClient()).get(url)
             assert response.status_code == 200
             assert response["Content-Type"] == "text/event-stream"
             assert response["X-Accel-Buffering"] == "no"
             heard, left = [], list(happenings)
+            if then:
+                translation.activate(then)
             async with aclosing(response.streaming_content) as events:
                 async for event in events:
                     heard.append(event.decode().strip())
@@ -259,7 +261,11 @@ def test_a_stream_is_for_the_owner(stream, ann, bob):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_stream_speaks_the_language_of_the_request(stream, monkeypatch):
+def test_a_stream_speaks_the_language_of_the_request(stream, settings, monkeypatch):
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.middleware.locale.LocaleMiddleware",
+    ]
     spoken = []
     look = views._look
 
@@ -270,12 +276,16 @@ def test_a_stream_speaks_the_language_of_the_request(stream, monkeypatch):
     monkeypatch.setattr(views, "_look", listen_in)
     job = job_that_is("RUNNING")
     rows = Job.objects.filter(pk=job.pk)
-    with translation.override("de"):
-        stream(
-            url_of(job, view="job_events"),
-            lambda: rows.update(status="FAILED", finished_at=job.enqueued_at),
-        )
+    client = AsyncClient()
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = "de"
+
+    def end():
+        rows.update(status="FAILED", finished_at=job.enqueued_at)
+
+    # Whoever asks next, on the same thread, reads French.
+    stream(url_of(job, view="job_events"), end, client=client, then="fr")
     assert set(spoken) == {"de"}
+    assert len(spoken) > 1
 
 
 @pytest.mark.django_db(transaction=True)
