@@ -17,7 +17,7 @@ from django.db import connections
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-from django_bgtasks.exceptions import InvalidSetting, UnknownSetting
+from django_bgtasks.exceptions import InvalidSetting, UnknownSetting, suggestion
 
 T = TypeVar("T")
 
@@ -26,6 +26,9 @@ DEFAULT_RETENTION: Mapping[str, timedelta | None] = {
     "FAILED": timedelta(days=14),
     "CANCELLED": timedelta(days=1),
 }
+
+#: Characters of a token: shorter ones can be guessed.
+TOKEN_LENGTH = 20
 
 #: Further back there may be no dates to compare with.
 LONGEST_AGE = timedelta(days=36_500)
@@ -88,6 +91,60 @@ def _dotted_names(key: str, value: Any) -> tuple[str, ...]:
     raise InvalidSetting(key, value, "a list of dotted names")
 
 
+def _tokens(key: str, value: Any) -> tuple[str, ...]:
+    given = (value,) if isinstance(value, str) else value
+    if value is None:
+        return ()
+    if isinstance(given, (list, tuple)) and all(map(_is_token, given)):
+        return tuple(given)
+    # A secret, even one that is too short, has no place in a log.
+    raise InvalidSetting(
+        key,
+        "*" * len(value) if isinstance(value, str) else type(value),
+        f"a text of at least {TOKEN_LENGTH} characters without spaces, or a list of "
+        "such texts; python -c 'import secrets; print(secrets.token_urlsafe())' makes "
+        "one",
+    )
+
+
+def _is_token(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) >= TOKEN_LENGTH
+        and value.isascii()
+        and value.isprintable()
+        and " " not in value
+    )
+
+
+def _health(key: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidSetting(key, value, "a dict of thresholds by their names")
+    for name in value:
+        if name not in _THRESHOLDS:
+            known = suggestion(str(name), _THRESHOLDS)
+            raise InvalidSetting(key, name, f"keyed by names of thresholds.{known}")
+    return {
+        name: None if most is None else _THRESHOLDS[name](f"{key}.{name}", most)
+        for name, most in value.items()
+    }
+
+
+def _whole_number(key: str, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise InvalidSetting(key, value, "None or a whole number of at least 0")
+
+
+#: Those of ``store.health.Thresholds``.
+_THRESHOLDS: Mapping[str, Callable[[str, Any], Any]] = {
+    "max_age": _duration,
+    "max_waiting": _whole_number,
+    "max_failed": _whole_number,
+    "min_workers": _whole_number,
+}
+
+
 def _periodic(key: str, value: Any) -> Mapping[str, Any]:
     # What each says is for the system checks, which can name all that is wrong.
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
@@ -148,6 +205,10 @@ class Settings:
     middleware: tuple[str, ...] = ()
     #: The class that makes JSON of what JSON has not; None: nothing does.
     encoder: str | None = None
+    #: Who says one of these may read health and metrics; none: nobody may.
+    token: tuple[str, ...] = field(default=(), repr=False)
+    #: From when on all is not well, by the names of ``store.health.Thresholds``.
+    health: Mapping[str, Any] = field(default_factory=dict)
     #: Modules with tasks, besides the ``tasks`` module of each installed app.
     imports: tuple[str, ...] = ()
 
@@ -168,6 +229,8 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "PERIODIC": _periodic,
     "MIDDLEWARE": _dotted_names,
     "ENCODER": _dotted_path,
+    "TOKEN": _tokens,
+    "HEALTH": _health,
     "IMPORTS": _dotted_names,
 }
 

@@ -36,6 +36,20 @@ def duration(value: timedelta) -> str:
     )
 
 
+def rough_duration(value: timedelta) -> str:
+    """A span of time that nobody knows exactly, in one unit."""
+    seconds = max(value.total_seconds(), 1)
+    if seconds <= 10:
+        return _("{seconds} s").format(seconds=round(seconds))
+    if seconds < 57.5:
+        return _("{seconds} s").format(seconds=5 * round(seconds / 5))
+    if seconds < 3570:
+        return _("{minutes} min").format(minutes=round(seconds / 60))
+    if seconds < 84_600:
+        return _("{hours} h").format(hours=round(seconds / 3600))
+    return _("{days} d").format(days=round(seconds / 86_400))
+
+
 def number_up_to(limit: int, count: int) -> str:
     """A number of which it is only known, if it is above ``limit``, that it is."""
     if count > limit:

@@ -76,9 +76,13 @@ def make_admin():
 
 
 def load_sample_data():
-    from newsletter.sample import load_subscribers  # noqa: PLC0415 (after setup)
+    from django_bgtasks.models import Job  # noqa: PLC0415 (after setup)
+    from jobs.starting import start_some  # noqa: PLC0415 (as above)
+    from newsletter.sample import load_subscribers  # noqa: PLC0415 (as above)
 
     load_subscribers()
+    if not Job.objects.exists():
+        start_some()
 
 
 def free_port(first):

@@ -6,6 +6,7 @@ from django.test import override_settings
 
 from django_bgtasks.conf import DEFAULT_RETENTION, get_settings
 from django_bgtasks.exceptions import InvalidSetting, UnknownSetting
+from django_bgtasks.store.health import Thresholds
 
 pytestmark = pytest.mark.once
 
@@ -34,7 +35,7 @@ def test_without_a_likely_one_all_keys_are_named(settings):
     settings.BGTASKS = {"X": 7}
     with pytest.raises(
         UnknownSetting,
-        match=r"one of: DATABASE, ENCODER, HEARTBEAT_TIMEOUT, IMPORTS, INTERRUPT_GRACE, LISTEN, .*",
+        match=r"one of: DATABASE, ENCODER, HEALTH, HEARTBEAT_TIMEOUT, IMPORTS, INTERRUPT_GRACE, LISTEN, .*",
     ):
         get_settings()
 
@@ -49,6 +50,14 @@ def test_without_a_likely_one_all_keys_are_named(settings):
         ("TIMEOUT", "1m"),
         ("THREADS", -1),
         ("POLL_INTERVAL", None),
+        ("TOKEN", "too short"),
+        ("TOKEN", "it is long enough, but"),
+        ("TOKEN", ["a-token-of-some-length", 7]),
+        ("TOKEN", 12345678901234567890),
+        ("HEALTH", 5),
+        ("HEALTH", {"min_workers": -1}),
+        ("HEALTH", {"min_workers": True}),
+        ("HEALTH", {"max_age": "an hour"}),
         ("IMPORTS", "shop.jobs"),
         ("ENCODER", "rich"),
         ("ENCODER", dict),
@@ -73,3 +82,45 @@ def test_the_setting_must_be_a_dict(settings):
 def test_retention_is_merged_by_status(settings):
     settings.BGTASKS = {"RETENTION": {"FAILED": None}}
     assert get_settings().retention == {**DEFAULT_RETENTION, "FAILED": None}
+
+
+def test_there_may_be_one_token_some_or_none(settings):
+    assert get_settings().token == ()
+    for given, tokens in (
+        ("a" * 20, ("a" * 20,)),
+        (["a" * 20, "b" * 20], ("a" * 20, "b" * 20)),
+        (None, ()),
+    ):
+        settings.BGTASKS = {"TOKEN": given}
+        assert get_settings().token == tokens
+        assert "aaa" not in repr(get_settings())
+
+
+def test_a_token_that_is_too_short_is_not_told(settings):
+    settings.BGTASKS = {"TOKEN": "hunter2"}
+    with pytest.raises(InvalidSetting, match=r"at least 20 characters") as raised:
+        get_settings()
+    assert "hunter2" not in str(raised.value)
+
+
+def test_thresholds_are_read(settings):
+    settings.BGTASKS = {
+        "HEALTH": {"max_age": 600, "min_workers": 0, "max_failed": None}
+    }
+    assert get_settings().health == {
+        "max_age": timedelta(minutes=10),
+        "min_workers": 0,
+        "max_failed": None,
+    }
+
+
+def test_the_thresholds_are_those_of_the_store(settings):
+    names = Thresholds.__dataclass_fields__
+    settings.BGTASKS = {"HEALTH": dict.fromkeys(names)}
+    assert Thresholds(**get_settings().health) == Thresholds()
+
+
+def test_an_unknown_threshold_is_refused_with_a_suggestion(settings):
+    settings.BGTASKS = {"HEALTH": {"min_worker": 1}}
+    with pytest.raises(InvalidSetting, match=r"Did you mean 'min_workers'"):
+        get_settings()

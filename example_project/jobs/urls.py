@@ -4,6 +4,6 @@ from jobs import views
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("jobs/status/", views.job_status, name="job_status"),
+    path("start/<slug:what>/", views.start, name="start"),
     path("jobs/<uuid:job_id>/", views.job_detail, name="job"),
 ]

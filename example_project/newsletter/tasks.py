@@ -9,32 +9,36 @@ from newsletter.models import Delivery, Newsletter, Subscriber
 from newsletter.outbox import delete_messages
 
 
-@background
-def send_newsletter(newsletter_id):
+@background(takes_context=True)
+def send_newsletter(context, newsletter_id):
     """Start one job for every subscriber, so that one bad address hurts no other.
 
     Jobs are rows: either all of them are enqueued, or none. A second run finds the
-    deliveries of the first and starts nothing.
+    deliveries of the first and starts nothing. The admin shows them as children of
+    this job.
     """
     with transaction.atomic():
         newsletter = Newsletter.objects.select_for_update().get(pk=newsletter_id)
         if not newsletter.deliveries.exists():
-            start_deliveries(newsletter)
+            start_deliveries(context, newsletter)
     return {"deliveries": newsletter.deliveries.count()}
 
 
-def start_deliveries(newsletter):
+def start_deliveries(context, newsletter):
+    subscribers = Subscriber.objects.filter(is_active=True)
     Delivery.objects.bulk_create(
         Delivery(
             newsletter=newsletter,
             subscriber=subscriber,
-            job_id=deliver(newsletter.pk, subscriber.pk).id,
+            job_id=context.enqueue(deliver.s(newsletter.pk, subscriber.pk)).id,
         )
-        for subscriber in Subscriber.objects.filter(is_active=True)
+        for subscriber in subscribers
     )
+    count = len(subscribers)
+    context.progress(count, count, f"{count} messages are on their way")
 
 
-@background(max_attempts=5)
+@background(max_attempts=5, queue_name="mail")
 def deliver(newsletter_id, subscriber_id):
     """Send one message, unless an earlier attempt already has."""
     delivery = Delivery.objects.select_related("newsletter", "subscriber").get(

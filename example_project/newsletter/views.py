@@ -47,6 +47,7 @@ def detail(request, newsletter_id):
         "newsletter": newsletter,
         "deliveries": [(each, jobs.get(each.job_id)) for each in deliveries],
         "sent": sum(each.sent_at is not None for each in deliveries),
+        "goes_on": not deliveries or any(not job.finished_at for job in jobs.values()),
     }
     return render(request, "newsletter/detail.html", context)
 

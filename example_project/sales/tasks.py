@@ -68,7 +68,7 @@ def note_counts(source):
     return {"accepted": source.accepted, "rejected": source.rejected}
 
 
-@background(takes_context=True)
+@background(takes_context=True, queue_name="reports")
 def compute_report(context, report_id):
     """Month by month, so that there is something to report on the way."""
     report = Report.objects.select_related("source").get(pk=report_id)
@@ -78,6 +78,7 @@ def compute_report(context, report_id):
     for number, month in enumerate(months, start=1):
         context.progress(number - 1, len(months), f"{month:%B %Y}")
         lines.append(summarise(month, sales))
+    context.progress(len(months), len(months), f"{len(months)} months")
     report.months = lines
     report.save(update_fields=["months"])
     return {"months": len(lines)}

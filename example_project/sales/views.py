@@ -1,6 +1,4 @@
 from django.contrib import messages
-from django.core.files.base import ContentFile
-from django.db import transaction
 from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import (
@@ -12,12 +10,16 @@ from django.views.decorators.http import (
 from sales.csv_files import csv_response
 from sales.forms import ImportForm
 from sales.models import Import, Report
-from sales.sample import sample_csv
-from sales.tasks import compute_report, import_sales
+from sales.starting import (
+    SAMPLE_ROWS,
+    newest_import,
+    start_import,
+    start_report,
+    start_sample_import,
+)
 
 NEWEST = 10
 REJECTED_SHOWN = 50
-SAMPLE_ROWS = 30_000
 REPORT_COLUMNS = ["month", "orders", "revenue", "mean", "mean_low", "mean_high"]
 
 
@@ -37,16 +39,7 @@ def imports(request):
 
 @require_POST
 def import_sample(request):
-    file = ContentFile(sample_csv(SAMPLE_ROWS).encode(), name="sample.csv")
-    return redirect("sales:import", start_import("Sample", file).pk)
-
-
-def start_import(name, file):
-    # The file's row and its job appear together or not at all.
-    with transaction.atomic():
-        source = Import.objects.create(name=name[:100], file=file)
-        source.start(import_sales)
-    return source
+    return redirect("sales:import", start_sample_import().pk)
 
 
 @require_GET
@@ -69,20 +62,17 @@ def rejected_csv(request, import_id):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def reports(request):
-    source = Import.objects.filter(accepted__gt=0).first()
     if request.method == "POST":
-        return start_report(request, source)
-    context = {"source": source, "reports": Report.objects.all()[:NEWEST]}
+        return show_new_report(request)
+    context = {"source": newest_import(), "reports": Report.objects.all()[:NEWEST]}
     return render(request, "sales/reports.html", context)
 
 
-def start_report(request, source):
-    if source is None:
+def show_new_report(request):
+    report = start_report()
+    if report is None:
         messages.error(request, "There is nothing to report on: import something.")
         return redirect("sales:reports")
-    with transaction.atomic():
-        report = Report.objects.create(source=source)
-        report.start(compute_report)
     return redirect("sales:report", report.pk)
 
 

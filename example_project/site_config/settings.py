@@ -51,14 +51,20 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-# Periodic jobs, which the worker of the demo enqueues when they are due. A third one is
+# Periodic jobs, which the worker of the demo enqueues when they are due. One more is
 # declared beside its task, in pictures/tasks.py.
 BGTASKS = {
+    # Whoever has it may see /bgtasks/health/ and /bgtasks/metrics/; without one, nobody.
+    "TOKEN": os.environ.get("BGTASKS_TOKEN"),
     "PERIODIC": {
         "report-on-new-imports": {
             "task": "sales.tasks.report_on_new_imports",
             "every": 60,
             "overlap": "skip",
+        },
+        "announce-an-order": {
+            "task": "webhooks.tasks.announce_order",
+            "every": 60,
         },
         "clear-outbox": {
             "task": "newsletter.tasks.clear_outbox",

@@ -10,6 +10,7 @@ urlpatterns = [
     path("newsletter/", include("newsletter.urls")),
     path("sales/", include("sales.urls")),
     path("webhooks/", include("webhooks.urls")),
+    path("bgtasks/", include("django_bgtasks.urls")),
     path("admin/", admin.site.urls),
     # Browsers ask for it on pages that name no icon, such as the admin's.
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}icon.svg")),

@@ -1,70 +1,37 @@
-// Keeps the job badges of a page up to date. Without it a reload shows the same.
+// Takes the parts of a page with data-live anew from the server: when a job on the page
+// has ended, and every so many seconds if the part says so (data-live="2"). The blocks of
+// jobs need none of this, they follow their jobs by themselves.
 (() => {
   "use strict";
 
-  const POLL_EVERY_MS = 1000;
-  const RETRY_AFTER_MS = 5000;
-  const IDS_PER_REQUEST = 50;
-  const statusUrl = document.currentScript.dataset.statusUrl;
+  let timer = null;
 
-  function unfinishedBadges() {
-    return [...document.querySelectorAll("[data-job]:not([data-finished])")];
-  }
+  const liveParts = () => [...document.querySelectorAll("[data-live]")];
 
-  async function fetchStatuses(badges) {
-    const ids = new Set(badges.map((badge) => badge.dataset.job));
-    const query = [...ids].slice(0, IDS_PER_REQUEST).map((id) => ["id", id]);
-    const response = await fetch(`${statusUrl}?${new URLSearchParams(query)}`);
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    return (await response.json()).jobs;
-  }
-
-  function hasChanged(badge, jobs) {
-    const job = jobs[badge.dataset.job];
-    return job && badge.dataset.state !== `${job.status}/${job.attempt}`;
-  }
-
-  function showProgress(id, progress) {
-    const box = document.querySelector(`[data-progress="${id}"]`);
-    if (!box || !progress) return;
-    const bar = box.querySelector("progress");
-    if (progress.total) {
-      bar.max = progress.total;
-      bar.value = progress.done;
-    }
-    box.querySelector("[data-message]").textContent = progress.message;
-    box.hidden = false;
-  }
-
-  // The server renders every state already, so a change of state is shown by taking
-  // the live parts of the page from it again.
-  async function refreshLiveParts() {
+  async function refresh() {
     const response = await fetch(location.href);
     if (!response.ok) throw new Error(`status ${response.status}`);
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    for (const part of document.querySelectorAll("[data-live]")) {
+    for (const part of liveParts()) {
       const replacement = fresh.getElementById(part.id);
-      if (replacement) part.replaceWith(document.importNode(replacement, true));
+      if (!replacement || replacement.outerHTML === part.outerHTML) continue;
+      part.replaceWith(document.importNode(replacement, true));
     }
   }
 
-  async function update(badges) {
-    const jobs = await fetchStatuses(badges);
-    if (badges.some((badge) => hasChanged(badge, jobs))) await refreshLiveParts();
-    for (const [id, job] of Object.entries(jobs)) showProgress(id, job.progress);
+  function wait() {
+    const pauses = liveParts().map((part) => Number(part.dataset.live)).filter(Boolean);
+    clearTimeout(timer);
+    if (pauses.length && !document.hidden) timer = setTimeout(look, Math.min(...pauses) * 1000);
   }
 
-  async function poll() {
-    const badges = unfinishedBadges();
-    if (badges.length === 0) return;
-    let wait = POLL_EVERY_MS;
-    try {
-      if (!document.hidden) await update(badges);
-    } catch {
-      wait = RETRY_AFTER_MS;
-    }
-    setTimeout(poll, wait);
+  async function look() {
+    // A server that is away is asked again.
+    await refresh().catch(() => {});
+    wait();
   }
 
-  poll();
+  document.addEventListener("bgtasks:finished", look);
+  document.addEventListener("visibilitychange", wait);
+  wait();
 })();

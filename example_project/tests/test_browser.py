@@ -128,12 +128,12 @@ def test_a_picture_uploaded_in_the_browser_gets_its_thumbnails(
     browser.get(live_server.url + reverse("pictures:index"))
     browser.find_element(By.NAME, "image").send_keys(str(picture))
     browser.find_element(By.CSS_SELECTOR, "main form button").click()
-    badge = (By.CSS_SELECTOR, ".badge")
-    wait.until(expect.text_to_be_present_in_element(badge, "Ready"))
+    word = (By.CSS_SELECTOR, ".bgtasks-status-word")
+    wait.until(expect.text_to_be_present_in_element(word, "Ready"))
     browser.execute_script("window.notReloaded = true")
 
     start_worker()
-    wait.until(expect.text_to_be_present_in_element(badge, "Successful"))
+    wait.until(expect.text_to_be_present_in_element(word, "Successful"))
     wait.until(lambda _: loaded_widths(browser) == [160, 480, 1280])
     assert browser.execute_script("return window.notReloaded")
     assert browser.get_log("browser") == []
@@ -150,3 +150,34 @@ def loaded_widths(browser):
     return browser.execute_script(
         "return [...document.querySelectorAll('figure img')].map((i) => i.naturalWidth)"
     )
+
+
+def test_a_button_of_the_first_page_starts_work_that_is_seen_there(
+    live_server, browser, start_worker
+):
+    wait = WebDriverWait(browser, 60)
+    browser.get(live_server.url)
+    browser.find_element(By.XPATH, "//button[contains(., 'Import')]").click()
+    word = (By.CSS_SELECTOR, ".jobs .bgtasks-status-word")
+    wait.until(expect.text_to_be_present_in_element(word, "Ready"))
+    browser.execute_script("window.notReloaded = true")
+
+    start_worker()
+    wait.until(expect.text_to_be_present_in_element(word, "Running"))
+    wait.until(lambda _: 0 < value_of_bar(browser) < 100)
+    wait.until(expect.text_to_be_present_in_element(word, "Successful"))
+    assert value_of_bar(browser) == 100
+    wait.until(lambda _: "worker live" in figures(browser))
+    assert browser.execute_script("return window.notReloaded")
+    assert browser.get_log("browser") == []
+
+
+def value_of_bar(browser):
+    return browser.execute_script(
+        "return document.querySelector('.jobs progress').value"
+    )
+
+
+def figures(browser):
+    # In one step: the part they are in is replaced again and again.
+    return browser.execute_script("return document.querySelector('.figures').innerText")

@@ -14,17 +14,20 @@ from pictures.models import Picture
 from pictures.tasks import make_thumbnails, remove_stray_thumbnails
 from sales.models import Import, Report
 from sales.tasks import report_on_new_imports
+from webhooks.models import Webhook
+from webhooks.tasks import announce_order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_three_of_its_own_are_in_the_admin(admin_client):
+def test_its_own_are_in_the_admin(admin_client):
     call_command("run_scheduler", "--once", verbosity=0)
 
     page = admin_client.get(reverse("admin:django_bgtasks_schedule_changelist"))
 
     for name in (
         "report-on-new-imports",
+        "announce-an-order",
         "clear-outbox",
         "pictures.tasks.remove_stray_thumbnails",
     ):
@@ -81,3 +84,11 @@ def test_only_thumbnails_without_a_picture_are_removed(picture_file):
     assert not default_storage.exists(stray)
     assert default_storage.exists(fresh)
     assert all(default_storage.exists(t.file.name) for t in picture.thumbnails.all())
+
+
+def test_an_order_is_announced_by_a_job_of_its_own():
+    announce_order.now()
+
+    webhook = Webhook.objects.get()
+    assert webhook.order_number.startswith("B")
+    assert webhook.job.task == "webhooks.tasks.deliver_webhook"

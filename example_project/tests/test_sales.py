@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from django_bgtasks.models import Job
-from sales import forms, tasks, views
+from sales import forms, starting, tasks
 from sales.bootstrap import mean_interval
 from sales.models import Import, RejectedRow, Report, Sale
 from sales.rows import COLUMNS, RowError, parse
@@ -130,7 +130,7 @@ def test_upload_takes_what_spreadsheets_write(client):
 
 
 def test_from_the_sample_button_to_the_report(client, drain, monkeypatch):
-    monkeypatch.setattr(views, "SAMPLE_ROWS", 2000)
+    monkeypatch.setattr(starting, "SAMPLE_ROWS", 2000)
     page = client.post(reverse("sales:import_sample")).headers["Location"]
     drain()
 

@@ -61,7 +61,12 @@ def test_metadata(metadata, names):
     assert metadata["Name"] == "django-bgtasks"
     assert metadata["License-Expression"] == "BSD-3-Clause"
     assert any(name.endswith("/licenses/LICENSE") for name in names)
-    assert set(metadata.get_all("Provides-Extra")) == {"backport", "mysql", "postgres"}
+    assert set(metadata.get_all("Provides-Extra")) == {
+        "backport",
+        "metrics",
+        "mysql",
+        "postgres",
+    }
 
 
 def test_it_works_without_the_checkout(wheel, tmp_path):

@@ -114,6 +114,15 @@ def report(context, steps):
 
 
 @background(takes_context=True)
+def report_and_wait(context):
+    context.progress(1, 2, "<b>half</b>")
+    started.set()
+    gate.wait(60)
+    context.progress(2, 2, "all of it")
+    return "<i>done</i>"
+
+
+@background(takes_context=True)
 async def areport(context, steps):
     for step in range(steps + 1):
         await context.aprogress(step, steps)

@@ -5,13 +5,7 @@ register = template.Library()
 
 @register.inclusion_tag("jobs/badge.html")
 def job_badge(job):
-    """The status of a job, kept up to date by live.js."""
-    return {"job": job}
-
-
-@register.inclusion_tag("jobs/card.html")
-def job_card(job):
-    """Status, progress and times of a job. ``None``: it has been pruned."""
+    """The status of a job in a word."""
     return {"job": job}
 
 

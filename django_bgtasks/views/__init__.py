@@ -1,0 +1,1 @@
+"""Views that are not the admin's: for monitoring, and for the site's own pages."""
