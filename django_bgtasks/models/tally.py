@@ -41,7 +41,8 @@ class Tally(models.Model):
     run_seconds = models.FloatField(_("seconds run"), default=0.0)
     waits = models.JSONField(_("waits"), default=dict)
     runs = models.JSONField(_("runs"), default=dict)
-    #: The most jobs that were seen to wait; NULL: nobody looked.
+    #: The most jobs that were seen to wait; NULL: nobody looked. A row without a queue
+    #: tells it of all queues together.
     waiting = models.PositiveIntegerField(_("waiting"), null=True)
 
     class Meta:

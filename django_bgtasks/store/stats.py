@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 
 from django_bgtasks.models import Tally
+from django_bgtasks.models.tally import COUNTS
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.tallies import ALL_QUEUES
 
 MINUTE = timedelta(minutes=1)
 
@@ -38,6 +40,8 @@ class Figures:
         retried: attempts that failed, of jobs that are tried again.
         wait: how long jobs waited since they could run.
         run: how long attempts ran.
+        waiting: the most jobs that waited at the same time, by a look each minute; None
+            if nobody looked.
     """
 
     queue: str
@@ -49,6 +53,7 @@ class Figures:
     retried: int
     wait: Times
     run: Times
+    waiting: int | None
 
     @property
     def finished(self) -> int:
@@ -67,18 +72,27 @@ class Figures:
         return self.finished / self.minutes
 
 
-def summary(since: datetime, until: datetime) -> list[Figures]:
-    """Figures of each queue on which something ended, in the order of their names.
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What there is to say of a time, read once.
 
-    What was rolled up into an hour counts as of its beginning.
+    Args:
+        queues: the figures of each queue, by their names.
+        steps: figures of each step, of the queue that was asked for or of all.
+        finished: of each queue, how many jobs came to an end in each step.
     """
-    by_queue: defaultdict[str, list[Tally]] = defaultdict(list)
-    for tally in _tallies(since, until):
-        by_queue[tally.queue].append(tally)
-    return [
-        _figures(tallies, queue, since, until)
-        for queue, tallies in sorted(by_queue.items())
-    ]
+
+    queues: tuple[Figures, ...]
+    steps: tuple[Figures, ...]
+    finished: dict[str, tuple[int, ...]]
+
+
+def summary(since: datetime, until: datetime) -> list[Figures]:
+    """Figures of each queue on which something ended or waited, by their names.
+
+    What was rolled up counts as of the beginning of its quarter or hour.
+    """
+    return _summary(_tallies(since, until), since, until)
 
 
 def series(
@@ -87,20 +101,75 @@ def series(
     """Figures of each ``step`` from ``since`` on, those in which nothing ended, too.
 
     Args:
-        step: a minute or more. What is older than two days is known by the hour.
+        step: a minute or more. What is older than six hours is known by the quarter,
+            and after two days by the hour.
         queue: only of this one; None: of all of them together.
     """
+    tallies = _tallies(since, until)
+    if queue is not None:
+        tallies = tallies.filter(queue__in=(queue, ALL_QUEUES))
+    return _series(tallies, since, until, step, queue)
+
+
+def report(
+    since: datetime, until: datetime, step: timedelta, queue: str | None = None
+) -> Report:
+    """``summary`` and ``series`` of the same time, for one query."""
+    tallies = list(_tallies(since, until))
+    count = len(_begins(since, until, step))
+    finished: defaultdict[str, list[int]] = defaultdict(lambda: [0] * count)
+    for tally in tallies:
+        ended = tally.successful + tally.failed + tally.cancelled
+        finished[tally.queue][(tally.minute - since) // step] += ended
+    return Report(
+        queues=tuple(_summary(tallies, since, until)),
+        steps=tuple(_series(tallies, since, until, step, queue)),
+        finished={name: tuple(numbers) for name, numbers in finished.items()},
+    )
+
+
+def totals(since: datetime, until: datetime) -> dict[str, int]:
+    """How many ended how, on all queues: added up by the database."""
+    added_up = _tallies(since, until).aggregate(**{name: Sum(name) for name in COUNTS})
+    return {name: added_up[name] or 0 for name in COUNTS}
+
+
+def _summary(
+    tallies: Iterable[Tally], since: datetime, until: datetime
+) -> list[Figures]:
+    by_queue: defaultdict[str, list[Tally]] = defaultdict(list)
+    for tally in tallies:
+        by_queue[tally.queue].append(tally)
+    looked = any(tally.waiting is not None for tally in by_queue.pop(ALL_QUEUES, []))
+    return [
+        _figures(own, queue, since, until, looked=looked)
+        for queue, own in sorted(by_queue.items())
+    ]
+
+
+def _series(
+    tallies: Iterable[Tally],
+    since: datetime,
+    until: datetime,
+    step: timedelta,
+    queue: str | None,
+) -> list[Figures]:
+    wanted = queue or ALL_QUEUES
+    by_step: defaultdict[int, list[Tally]] = defaultdict(list)
+    for tally in tallies:
+        if queue is None or tally.queue in (queue, ALL_QUEUES):
+            by_step[(tally.minute - since) // step].append(tally)
+    return [
+        _figures(by_step[n], wanted, begin, min(begin + step, until))
+        for n, begin in enumerate(_begins(since, until, step))
+    ]
+
+
+def _begins(since: datetime, until: datetime, step: timedelta) -> list[datetime]:
     begins = [since]
     while begins[-1] + step < until:
         begins.append(begins[-1] + step)
-    rows = _tallies(since, until)
-    by_step: defaultdict[int, list[Tally]] = defaultdict(list)
-    for tally in rows if queue is None else rows.filter(queue=queue):
-        by_step[(tally.minute - since) // step].append(tally)
-    return [
-        _figures(by_step[n], queue or "", begin, min(begin + step, until))
-        for n, begin in enumerate(begins)
-    ]
+    return begins
 
 
 def _tallies(since: datetime, until: datetime) -> QuerySet[Tally]:
@@ -109,7 +178,12 @@ def _tallies(since: datetime, until: datetime) -> QuerySet[Tally]:
 
 
 def _figures(
-    tallies: Collection[Tally], queue: str, begin: datetime, end: datetime
+    tallies: Collection[Tally],
+    queue: str,
+    begin: datetime,
+    end: datetime,
+    *,
+    looked: bool = False,
 ) -> Figures:
     total = Tally.sum_of(tallies, queue, begin, 0)
     return Figures(
@@ -122,7 +196,15 @@ def _figures(
         retried=total.retried,
         wait=_times(total.waits, total.wait_seconds),
         run=_times(total.runs, total.run_seconds),
+        waiting=_waiting(tallies, queue, looked=looked),
     )
+
+
+def _waiting(tallies: Iterable[Tally], queue: str, *, looked: bool) -> int | None:
+    """Where somebody has looked, a queue of which nothing was written had none."""
+    seen = [(t.queue, t.waiting) for t in tallies if t.waiting is not None]
+    of_queue = (waiting for name, waiting in seen if name == queue)
+    return max(of_queue, default=0 if seen or looked else None)
 
 
 def _times(histogram: dict[str, int], seconds: float) -> Times:
