@@ -7,15 +7,23 @@ is the same for one queue and for a hundred.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Count, DateTimeField, F, QuerySet, Subquery, Value
-from django.db.models.functions import Cast, Coalesce
+from django.db.models import (
+    Count,
+    DateTimeField,
+    F,
+    QuerySet,
+    Subquery,
+    Value,
+    Window,
+)
+from django.db.models.functions import Cast, Coalesce, RowNumber
 
 from django_bgtasks.models import Job, JobQuerySet, Queue, Schedule, Worker
 from django_bgtasks.models.job import Status
@@ -361,6 +369,26 @@ def _workers(now: datetime, running: Mapping[_Place, int]) -> Iterable[WorkerSta
             memory=row.memory,
             instruction=row.instruction,
         )
+
+
+def running_jobs(workers: Collection[UUID], limit: int) -> dict[UUID, list[Job]]:
+    """What each of ``workers`` is at, what it has had for longest first.
+
+    Args:
+        limit: jobs of a worker at the most.
+    """
+    running = Job.objects.using(get_engine().alias).filter(worker__in=workers)
+    place = Window(RowNumber(), partition_by="worker", order_by=("started_at", "pk"))
+    # First which, then what of them: a row holds arguments and may be large.
+    first = running.annotate(place=place).filter(place__lte=limit)
+    ids = list(first.values_list("pk", flat=True))
+    rows = Job.objects.using(get_engine().alias).filter(pk__in=ids)
+    found: defaultdict[UUID, list[Job]] = defaultdict(list)
+    for job in rows.order_by("started_at", "pk").defer("result", "metadata"):
+        # It may have ended in between.
+        if job.worker is not None:
+            found[job.worker].append(job)
+    return found
 
 
 # -- schedules

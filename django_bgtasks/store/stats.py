@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -78,11 +78,13 @@ class Report:
 
     Args:
         queues: the figures of each queue, by their names.
-        steps: figures of each step, of the queue that was asked for or of all.
+        total: figures of the queue that was asked for, or of all.
+        steps: the same of each step.
         finished: of each queue, how many jobs came to an end in each step.
     """
 
     queues: tuple[Figures, ...]
+    total: Figures
     steps: tuple[Figures, ...]
     finished: dict[str, tuple[int, ...]]
 
@@ -108,7 +110,8 @@ def series(
     tallies = _tallies(since, until)
     if queue is not None:
         tallies = tallies.filter(queue__in=(queue, ALL_QUEUES))
-    return _series(tallies, since, until, step, queue)
+    sums = _sums(tallies, _begins(since, until, step), step, queue)
+    return [_figures(tally, min(tally.minute + step, until)) for tally in sums]
 
 
 def report(
@@ -116,14 +119,16 @@ def report(
 ) -> Report:
     """``summary`` and ``series`` of the same time, for one query."""
     tallies = list(_tallies(since, until))
-    count = len(_begins(since, until, step))
-    finished: defaultdict[str, list[int]] = defaultdict(lambda: [0] * count)
+    begins = _begins(since, until, step)
+    finished: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(begins))
     for tally in tallies:
         ended = tally.successful + tally.failed + tally.cancelled
         finished[tally.queue][(tally.minute - since) // step] += ended
+    sums = _sums(tallies, begins, step, queue)
     return Report(
         queues=tuple(_summary(tallies, since, until)),
-        steps=tuple(_series(tallies, since, until, step, queue)),
+        total=_figures(Tally.sum_of(sums, queue or ALL_QUEUES, since, 0), until),
+        steps=tuple(_figures(tally, min(tally.minute + step, until)) for tally in sums),
         finished={name: tuple(numbers) for name, numbers in finished.items()},
     )
 
@@ -140,29 +145,26 @@ def _summary(
     by_queue: defaultdict[str, list[Tally]] = defaultdict(list)
     for tally in tallies:
         by_queue[tally.queue].append(tally)
-    looked = any(tally.waiting is not None for tally in by_queue.pop(ALL_QUEUES, []))
+    looks = by_queue.pop(ALL_QUEUES, [])
     return [
-        _figures(own, queue, since, until, looked=looked)
+        _figures(_sum([*looks[:1], *own], queue, since), until)
         for queue, own in sorted(by_queue.items())
     ]
 
 
-def _series(
+def _sums(
     tallies: Iterable[Tally],
-    since: datetime,
-    until: datetime,
+    begins: Sequence[datetime],
     step: timedelta,
     queue: str | None,
-) -> list[Figures]:
-    wanted = queue or ALL_QUEUES
+) -> list[Tally]:
+    """What each step comes to."""
     by_step: defaultdict[int, list[Tally]] = defaultdict(list)
     for tally in tallies:
         if queue is None or tally.queue in (queue, ALL_QUEUES):
-            by_step[(tally.minute - since) // step].append(tally)
-    return [
-        _figures(by_step[n], wanted, begin, min(begin + step, until))
-        for n, begin in enumerate(_begins(since, until, step))
-    ]
+            by_step[(tally.minute - begins[0]) // step].append(tally)
+    name = queue or ALL_QUEUES
+    return [_sum(by_step[n], name, begin) for n, begin in enumerate(begins)]
 
 
 def _begins(since: datetime, until: datetime, step: timedelta) -> list[datetime]:
@@ -177,34 +179,29 @@ def _tallies(since: datetime, until: datetime) -> QuerySet[Tally]:
     return rows.filter(minute__gte=since, minute__lt=until)
 
 
-def _figures(
-    tallies: Collection[Tally],
-    queue: str,
-    begin: datetime,
-    end: datetime,
-    *,
-    looked: bool = False,
-) -> Figures:
+def _sum(tallies: Collection[Tally], queue: str, begin: datetime) -> Tally:
     total = Tally.sum_of(tallies, queue, begin, 0)
+    # The most that waited on another queue, or on all together, is none of its own. But
+    # where somebody has looked, a queue of which nothing was written had none.
+    seen = [(t.queue, t.waiting) for t in tallies if t.waiting is not None]
+    own = (waiting for name, waiting in seen if name == queue)
+    total.waiting = max(own, default=0 if seen else None)
+    return total
+
+
+def _figures(total: Tally, end: datetime) -> Figures:
     return Figures(
-        queue=queue,
-        begin=begin,
-        minutes=(end - begin) / MINUTE,
+        queue=total.queue,
+        begin=total.minute,
+        minutes=(end - total.minute) / MINUTE,
         successful=total.successful,
         failed=total.failed,
         cancelled=total.cancelled,
         retried=total.retried,
         wait=_times(total.waits, total.wait_seconds),
         run=_times(total.runs, total.run_seconds),
-        waiting=_waiting(tallies, queue, looked=looked),
+        waiting=total.waiting,
     )
-
-
-def _waiting(tallies: Iterable[Tally], queue: str, *, looked: bool) -> int | None:
-    """Where somebody has looked, a queue of which nothing was written had none."""
-    seen = [(t.queue, t.waiting) for t in tallies if t.waiting is not None]
-    of_queue = (waiting for name, waiting in seen if name == queue)
-    return max(of_queue, default=0 if seen or looked else None)
 
 
 def _times(histogram: dict[str, int], seconds: float) -> Times:

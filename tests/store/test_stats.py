@@ -337,6 +337,7 @@ def test_a_report_says_what_summary_and_series_say(django_assert_num_queries):
             report = stats.report(*time, 5 * MINUTE, queue)
         assert list(report.queues) == stats.summary(*time)
         assert list(report.steps) == stats.series(*time, 5 * MINUTE, queue)
+        assert [report.total] == stats.series(*time, HOUR, queue)
     assert report.finished["mail"] == (1 + 1 + 4, 0, 1 + 10)
 
 
