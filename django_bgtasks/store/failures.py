@@ -108,7 +108,10 @@ def _newest(now: datetime) -> list[_Failure]:
         .order_by("-finished_at")
         .values_list("id", "task", "finished_at", "exception")[: LIMIT + 1]
     )
-    return [_Failure(*row[:3], exception=row[3] or "") for row in newest]
+    return [
+        _Failure(pk, task, finished_at, exception or "")
+        for pk, task, finished_at, exception in newest
+    ]
 
 
 def _errors(jobs: Sequence[UUID]) -> dict[UUID, str]:
