@@ -17,7 +17,6 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.cache import patch_cache_control
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -114,20 +113,18 @@ class DashboardAdmin(_Base):
         }
         request.current_app = self.admin_site.name
         template = "admin/django_bgtasks/dashboard/dashboard.html"
-        response = TemplateResponse(request, template, context)
-        patch_cache_control(response, no_store=True)
-        return response
+        return TemplateResponse(request, template, context)
 
     @method_decorator(require_GET)
     def data_view(self, request: HttpRequest) -> HttpResponse:
         """The same as JSON."""
         if not self.has_view_permission(request):
-            return _json({"error": _("You may not view jobs.")}, status=403)
+            return JsonResponse({"error": _("You may not view jobs.")}, status=403)
         try:
             asked = wanted(request.GET.dict())
         except ValueError as error:
-            return _json({"error": str(error)}, status=400)
-        return _json(as_json(look(request, asked)))
+            return JsonResponse({"error": str(error)}, status=400)
+        return JsonResponse(as_json(look(request, asked)))
 
     # -- retrying
 
@@ -168,12 +165,6 @@ def _wanted_or_default(request: HttpRequest) -> Wanted:
         window=WINDOWS.get(window, WINDOWS["1h"]),
         queue=request.GET.get("queue") or None,
     )
-
-
-def _json(data: dict[str, Any], status: int = 200) -> HttpResponse:
-    response = JsonResponse(data, status=status)
-    patch_cache_control(response, no_store=True)
-    return response
 
 
 def _batches(jobs: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
