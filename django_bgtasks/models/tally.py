@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
@@ -59,16 +58,20 @@ class Tally(models.Model):
     ) -> Tally:
         """A new one that says what all of ``tallies`` say."""
         total = cls(queue=queue, minute=minute, span=span)
-        waits: Counter[str] = Counter()
-        runs: Counter[str] = Counter()
+        total.waits, total.runs = {}, {}
         for tally in tallies:
             for name in (*COUNTS, "wait_seconds", "run_seconds"):
                 setattr(total, name, getattr(total, name) + getattr(tally, name))
-            waits.update(tally.waits)
-            runs.update(tally.runs)
-        total.waits, total.runs = dict(waits), dict(runs)
+            _add_to(total.waits, tally.waits)
+            _add_to(total.runs, tally.runs)
         total.waiting = max(
             (tally.waiting for tally in tallies if tally.waiting is not None),
             default=None,
         )
         return total
+
+
+def _add_to(total: dict[str, int], histogram: dict[str, int]) -> None:
+    # A chart adds up thousands of them; Counter.update() takes twice as long.
+    for bucket, count in histogram.items():
+        total[bucket] = total.get(bucket, 0) + count

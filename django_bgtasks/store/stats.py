@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from django.db.models import QuerySet, Sum
 
@@ -103,30 +104,33 @@ def series(
     """Figures of each ``step`` from ``since`` on, those in which nothing ended, too.
 
     Args:
-        step: a minute or more. What is older than six hours is known by the quarter,
+        step: a minute or more. What is older than three hours is known by the quarter,
             and after two days by the hour.
         queue: only of this one; None: of all of them together.
     """
     tallies = _tallies(since, until)
     if queue is not None:
         tallies = tallies.filter(queue__in=(queue, ALL_QUEUES))
-    sums = _sums(tallies, _begins(since, until, step), step, queue)
+    begins = _begins(since, until, step)
+    sums = _sums(_by_step(tallies, begins, step), begins, queue)
     return [_figures(tally, min(tally.minute + step, until)) for tally in sums]
 
 
 def report(
     since: datetime, until: datetime, step: timedelta, queue: str | None = None
 ) -> Report:
-    """``summary`` and ``series`` of the same time, for one query."""
-    tallies = list(_tallies(since, until))
+    """``summary`` and ``series`` of the same time, for one query and one reading."""
     begins = _begins(since, until, step)
+    cells = _by_step(_tallies(since, until), begins, step)
     finished: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(begins))
-    for tally in tallies:
-        ended = tally.successful + tally.failed + tally.cancelled
-        finished[tally.queue][(tally.minute - since) // step] += ended
-    sums = _sums(tallies, begins, step, queue)
+    for n, tallies in enumerate(cells):
+        for tally in tallies:
+            finished[tally.queue][n] += (
+                tally.successful + tally.failed + tally.cancelled
+            )
+    sums = _sums(cells, begins, queue)
     return Report(
-        queues=tuple(_summary(tallies, since, until)),
+        queues=tuple(_summary(chain.from_iterable(cells), since, until)),
         total=_figures(Tally.sum_of(sums, queue or ALL_QUEUES, since, 0), until),
         steps=tuple(_figures(tally, min(tally.minute + step, until)) for tally in sums),
         finished={name: tuple(numbers) for name, numbers in finished.items()},
@@ -152,19 +156,33 @@ def _summary(
     ]
 
 
-def _sums(
-    tallies: Iterable[Tally],
-    begins: Sequence[datetime],
-    step: timedelta,
-    queue: str | None,
-) -> list[Tally]:
-    """What each step comes to."""
-    by_step: defaultdict[int, list[Tally]] = defaultdict(list)
+def _by_step(
+    tallies: Iterable[Tally], begins: Sequence[datetime], step: timedelta
+) -> list[list[Tally]]:
+    """One for each queue of each step."""
+    cells: defaultdict[tuple[int, str], list[Tally]] = defaultdict(list)
     for tally in tallies:
-        if queue is None or tally.queue in (queue, ALL_QUEUES):
-            by_step[(tally.minute - begins[0]) // step].append(tally)
-    name = queue or ALL_QUEUES
-    return [_sum(by_step[n], name, begin) for n, begin in enumerate(begins)]
+        cells[(tally.minute - begins[0]) // step, tally.queue].append(tally)
+    steps: list[list[Tally]] = [[] for _ in begins]
+    for (n, queue), several in cells.items():
+        is_one = len(several) == 1
+        steps[n].append(several[0] if is_one else _sum(several, queue, begins[n]))
+    return steps
+
+
+def _sums(
+    steps: Sequence[Sequence[Tally]], begins: Sequence[datetime], queue: str | None
+) -> list[Tally]:
+    """What each step comes to, of a queue or of all."""
+    names = (queue, ALL_QUEUES)
+    return [
+        _sum(
+            [tally for tally in tallies if queue is None or tally.queue in names],
+            queue or ALL_QUEUES,
+            begin,
+        )
+        for tallies, begin in zip(steps, begins, strict=True)
+    ]
 
 
 def _begins(since: datetime, until: datetime, step: timedelta) -> list[datetime]:

@@ -24,7 +24,7 @@ MINUTE = timedelta(minutes=1)
 #: After so long, nobody is expected to count more for a minute.
 SETTLED_AFTER = timedelta(minutes=5)
 #: How long each minute can be told from the others, and each quarter of an hour.
-MINUTES_KEPT = timedelta(hours=6)
+MINUTES_KEPT = timedelta(hours=3)
 QUARTERS_KEPT = timedelta(days=2)
 #: How long there is anything.
 HOURS_KEPT = timedelta(days=90)

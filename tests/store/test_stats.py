@@ -87,15 +87,15 @@ def test_minutes_become_quarters_before():
     for minutes in (0, 14, 15, 30):
         tally(NOON + minutes * MINUTE)
     before = sums()
-    roll_up_all(NOON + 6 * HOUR + 30 * MINUTE)
+    roll_up_all(NOON + 3 * HOUR + 30 * MINUTE)
     assert times() == [("mail", 0, 15, 2), ("mail", 15, 15, 1), ("mail", 30, 1, 1)]
     assert sums() == before
 
 
 def test_a_quarter_or_an_hour_is_merged_when_all_of_it_is_old():
     tally(NOON)
-    assert tallies.roll_up(NOON + 14 * MINUTE + 6 * HOUR) == 0
-    assert tallies.roll_up(NOON + 15 * MINUTE + 6 * HOUR) == 1
+    assert tallies.roll_up(NOON + 14 * MINUTE + 3 * HOUR) == 0
+    assert tallies.roll_up(NOON + 15 * MINUTE + 3 * HOUR) == 1
     assert tallies.roll_up(NOON + 59 * MINUTE + 2 * DAY) == 0
     assert tallies.roll_up(NOON + 60 * MINUTE + 2 * DAY) == 1
 
