@@ -14,6 +14,9 @@ from django_bgtasks.store.overview import QueueState, WorkerState
 from django_bgtasks.store.stats import Figures, Times
 from django_bgtasks.timing import as_aware
 
+#: What is called otherwise in here than in the store.
+_FIELDS = {"failed": "failed_last_hour"}
+
 
 def as_json(seen: Seen) -> dict[str, Any]:
     """All that the page shows, of plain values."""
@@ -56,7 +59,7 @@ def _state(queue: QueueState, now: datetime) -> dict[str, Any]:
         "scheduled": queue.scheduled,
         "running": queue.running,
         "failed_last_hour": queue.failed,
-        "capped": list(queue.capped),
+        "capped": [_FIELDS.get(name, name) for name in queue.capped],
     }
 
 

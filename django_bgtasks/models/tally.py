@@ -12,6 +12,8 @@ from django_bgtasks.models.job import new_id
 
 #: What is counted by how it ended.
 COUNTS = ("successful", "failed", "cancelled", "retried")
+#: What is added up, besides histograms.
+SUMMED = (*COUNTS, "wait_seconds", "run_seconds")
 
 
 class Tally(models.Model):
@@ -60,7 +62,7 @@ class Tally(models.Model):
         total = cls(queue=queue, minute=minute, span=span)
         total.waits, total.runs = {}, {}
         for tally in tallies:
-            for name in (*COUNTS, "wait_seconds", "run_seconds"):
+            for name in SUMMED:
                 setattr(total, name, getattr(total, name) + getattr(tally, name))
             _add_to(total.waits, tally.waits)
             _add_to(total.runs, tally.runs)

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
+from typing import Any
 
 from django.db.models import QuerySet, Sum
 
 from django_bgtasks.models import Tally
-from django_bgtasks.models.tally import COUNTS
+from django_bgtasks.models.tally import COUNTS, SUMMED
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.tallies import ALL_QUEUES
 
@@ -95,7 +96,7 @@ def summary(since: datetime, until: datetime) -> list[Figures]:
 
     What was rolled up counts as of the beginning of its quarter or hour.
     """
-    return _summary(_tallies(since, until), since, until)
+    return _summary(_read(_tallies(since, until)), since, until)
 
 
 def series(
@@ -112,7 +113,7 @@ def series(
     if queue is not None:
         tallies = tallies.filter(queue__in=(queue, ALL_QUEUES))
     begins = _begins(since, until, step)
-    sums = _sums(_by_step(tallies, begins, step), begins, queue)
+    sums = _sums(_by_step(_read(tallies), begins, step), begins, queue)
     return [_figures(tally, min(tally.minute + step, until)) for tally in sums]
 
 
@@ -121,7 +122,7 @@ def report(
 ) -> Report:
     """``summary`` and ``series`` of the same time, for one query and one reading."""
     begins = _begins(since, until, step)
-    cells = _by_step(_tallies(since, until), begins, step)
+    cells = _by_step(_read(_tallies(since, until)), begins, step)
     finished: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(begins))
     for n, tallies in enumerate(cells):
         for tally in tallies:
@@ -192,9 +193,18 @@ def _begins(since: datetime, until: datetime, step: timedelta) -> list[datetime]
     return begins
 
 
-def _tallies(since: datetime, until: datetime) -> QuerySet[Tally]:
+#: What there is to add up of a row.
+_COLUMNS = ("queue", "minute", "waiting", *SUMMED, "waits", "runs")
+
+
+def _tallies(since: datetime, until: datetime) -> QuerySet[Tally, Any]:
     rows = Tally.objects.using(get_engine().alias)
     return rows.filter(minute__gte=since, minute__lt=until)
+
+
+def _read(tallies: QuerySet[Tally, Any]) -> Iterable[Any]:
+    """As bare rows, for a chart reads thousands, and models take twice as long."""
+    return tallies.values_list(*_COLUMNS, named=True)
 
 
 def _sum(tallies: Collection[Tally], queue: str, begin: datetime) -> Tally:

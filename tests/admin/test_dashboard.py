@@ -1,7 +1,9 @@
 """The dashboard's page, its JSON, and its one button."""
 
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -14,6 +16,7 @@ from django_bgtasks.models import Job, Queue, Schedule, Tally
 from django_bgtasks.redaction import MASK
 from django_bgtasks.store import failures
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.overview import overview
 from tests.admin.pages import (
     MARKUP,
     changelist,
@@ -323,6 +326,37 @@ def test_json_says_what_the_page_says(data):
     assert found["total"]["successful"] == 1
     assert found["last_hour"]["failed"] == 1
     assert found["now"].endswith("+00:00") or found["now"][-6] in "+-"
+
+
+def test_json_says_which_numbers_have_an_end(data, monkeypatch):
+    monkeypatch.setattr(overview, "__defaults__", (None, 1, None))
+    for _ in range(2):
+        failed(queue="mail")
+    make_jobs(2, queue="mail")
+    (queue,) = data()["queues"]
+    assert queue["capped"] == ["failed_last_hour", "waiting"]
+    assert (queue["failed_last_hour"], queue["waiting"]) == (1, 1)
+
+
+def test_json_is_documented(data):
+    """Each field by its name in the documentation."""
+    make_jobs(1)
+    make_running(living_worker().pk)
+    tally()
+    failed()
+    Schedule.objects.create(name="s", task="t", every=HOUR)
+    page = Path(__file__).parents[2] / "docs/how-to/dashboard.md"
+    named = set(re.findall("`([a-z_0-9]+)`", page.read_text("utf-8")))
+    assert names_in(data()) <= named
+
+
+def names_in(value):
+    """Of all fields, at any depth."""
+    if isinstance(value, list):
+        return {name for item in value for name in names_in(item)}
+    if not isinstance(value, dict):
+        return set()
+    return set(value).union(*(names_in(item) for item in value.values()))
 
 
 def test_json_is_never_kept(admin_client):
