@@ -7,15 +7,23 @@ is the same for one queue and for a hundred.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Count, F, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import (
+    Count,
+    DateTimeField,
+    F,
+    QuerySet,
+    Subquery,
+    Value,
+    Window,
+)
+from django.db.models.functions import Cast, Coalesce, RowNumber
 
 from django_bgtasks.models import Job, JobQuerySet, Queue, Schedule, Worker
 from django_bgtasks.models.job import Status
@@ -43,6 +51,7 @@ class QueueState:
     Args:
         name: its name.
         paused_at: since when it is paused, or None.
+        resume_at: when it resumes by itself, or None.
         waiting: jobs that are due and that no worker has claimed.
         oldest_due: since when the one of them could run that has waited longest; of
             more jobs than are counted, the longest-waiting of the urgent ones, or the
@@ -55,6 +64,7 @@ class QueueState:
 
     name: str
     paused_at: datetime | None
+    resume_at: datetime | None
     waiting: int
     oldest_due: datetime | None
     scheduled: int
@@ -73,8 +83,13 @@ class WorkerState:
         queues: the names it works on; empty for all.
         threads: jobs that it runs at the same time.
         running: jobs that it has.
+        started_at: when it began to work.
         heartbeat_at: when it was last heard of.
         is_live: whether that was lately; else it is lost.
+        version: of this package, as it runs it; empty if it has not said.
+        memory: bytes that its process holds, or None if it has not said.
+        instruction: what somebody has told it, ``quiet``, ``drain`` or ``stop``; empty:
+            to work as ever.
     """
 
     id: UUID
@@ -83,8 +98,12 @@ class WorkerState:
     queues: tuple[str, ...]
     threads: int
     running: int
+    started_at: datetime
     heartbeat_at: datetime
     is_live: bool
+    version: str
+    memory: int | None
+    instruction: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +134,7 @@ class Overview:
         now: the moment, by the database's clock.
         queues: those that have jobs or a row, by their names.
         workers: those with a row, by host and process.
-        schedules: all of them, by their names.
+        schedules: all of them, by their names; or those that were asked for.
     """
 
     now: datetime
@@ -124,12 +143,17 @@ class Overview:
     schedules: tuple[ScheduleState, ...]
 
 
-def overview(now: datetime | None = None, limit: int = COUNT_LIMIT) -> Overview:
+def overview(
+    now: datetime | None = None,
+    limit: int = COUNT_LIMIT,
+    schedules: Iterable[Schedule] | None = None,
+) -> Overview:
     """Look at queues, workers and schedules.
 
     Args:
         now: the time by the database's clock, if it is known.
         limit: jobs of a kind to count at the most.
+        schedules: look at these rows; None: at all there are.
     """
     now = now or get_engine().now()
     running = _running()
@@ -137,8 +161,33 @@ def overview(now: datetime | None = None, limit: int = COUNT_LIMIT) -> Overview:
         now=now,
         queues=tuple(_queues(now, limit, running)),
         workers=tuple(_workers(now, running)),
-        schedules=tuple(_schedules(now)),
+        schedules=tuple(
+            schedule_state(row, now)
+            for row in (_all_schedules() if schedules is None else schedules)
+        ),
     )
+
+
+def waiting_jobs(limit: int) -> dict[str, int]:
+    """How many jobs are READY on each queue that has some, paused ones too.
+
+    Read from the entries of an index alone.
+
+    Args:
+        limit: jobs of a queue to count at the most.
+    """
+    engine = get_engine()
+    rows = Queue.objects.using(engine.alias).filter(paused_at__isnull=False)
+    names = {*engine.ready_queues(), *rows.values_list("name", flat=True)}
+    ready = Job.objects.using(engine.alias).ready()
+    nothing = Cast(Value(None), DateTimeField())
+    groups = _grouped(
+        [
+            _Sample("ready", ready.filter(queue=name).order_by()[:limit], nothing)
+            for name in sorted(names)
+        ]
+    )
+    return {group.queue: group.number for group in groups}
 
 
 # -- queues
@@ -164,7 +213,7 @@ class _Group(NamedTuple):
     kind: str
     queue: str
     number: int
-    earliest: datetime
+    earliest: Any  # a datetime, if a moment was asked for
 
 
 #: Samples that tell since when jobs could run.
@@ -177,14 +226,13 @@ def _queues(
     now: datetime, limit: int, running: Mapping[_Place, int]
 ) -> Iterator[QueueState]:
     engine = get_engine()
-    rows = Queue.objects.using(engine.alias)
-    paused_at = dict(rows.values_list("name", "paused_at"))
+    rows = {row.name: row for row in Queue.objects.using(engine.alias)}
     # Paused ones, which the engine leaves out, have a row.
-    names = {*engine.ready_queues(), *paused_at}
+    names = {*engine.ready_queues(), *rows}
     samples = [sample for name in names for sample in _of_ready(name, limit)]
     counts = _Counts(_grouped([*samples, *_of_all_queues(now, limit)]), running, limit)
-    for name in sorted({*paused_at, *counts.queues}):
-        yield counts.state(name, paused_at.get(name))
+    for name in sorted({*rows, *counts.queues}):
+        yield counts.state(rows.get(name) or Queue(name=name))
 
 
 class _Counts:
@@ -211,11 +259,13 @@ class _Counts:
     def queues(self) -> set[str]:
         return {queue for queue, _kind in self._numbers}
 
-    def state(self, queue: str, paused_at: datetime | None) -> QueueState:
+    def state(self, row: Queue) -> QueueState:
+        queue = row.name
         is_long = self._numbers[queue, "ready"] > self._limit
         return QueueState(
             name=queue,
-            paused_at=paused_at,
+            paused_at=row.paused_at,
+            resume_at=row.resume_at,
             waiting=self._sum(queue, "ready", "due"),
             oldest_due=min(self._due[queue], default=None),
             scheduled=self._sum(queue, "scheduled"),
@@ -281,12 +331,12 @@ def _group(samples: Sequence[_Sample]) -> Iterator[_Group]:
             yield _Group(kind, queue, count, _as_moment(earliest, connection))
 
 
-def _as_moment(value: Any, connection: BaseDatabaseWrapper) -> datetime:
+def _as_moment(value: Any, connection: BaseDatabaseWrapper) -> Any:
     """What the ORM would make of a time, as this database returns it."""
     column = Job._meta.get_field("enqueued_at").cached_col
     for convert in connection.ops.get_db_converters(column):
         value = convert(value, column, connection)
-    return value  # type: ignore[no-any-return]  # the columns are of times
+    return value
 
 
 # -- workers
@@ -312,23 +362,51 @@ def _workers(now: datetime, running: Mapping[_Place, int]) -> Iterable[WorkerSta
             queues=tuple(row.queues),
             threads=row.threads,
             running=jobs[row.pk],
+            started_at=row.started_at,
             heartbeat_at=row.heartbeat_at,
             is_live=workers.is_live(row, now),
+            version=row.version,
+            memory=row.memory,
+            instruction=row.instruction,
         )
+
+
+def running_jobs(workers: Collection[UUID], limit: int) -> dict[UUID, list[Job]]:
+    """What each of ``workers`` is at, what it has had for longest first.
+
+    Args:
+        limit: jobs of a worker at the most.
+    """
+    running = Job.objects.using(get_engine().alias).filter(worker__in=workers)
+    place = Window(RowNumber(), partition_by="worker", order_by=("started_at", "pk"))
+    # First which, then what of them: a row holds arguments and may be large.
+    first = running.annotate(place=place).filter(place__lte=limit)
+    ids = list(first.values_list("pk", flat=True))
+    rows = Job.objects.using(get_engine().alias).filter(pk__in=ids)
+    found: defaultdict[UUID, list[Job]] = defaultdict(list)
+    for job in rows.order_by("started_at", "pk").defer("result", "metadata"):
+        # It may have ended in between.
+        if job.worker is not None:
+            found[job.worker].append(job)
+    return found
 
 
 # -- schedules
 
 
-def _schedules(now: datetime) -> Iterable[ScheduleState]:
+def schedule_state(schedule: Schedule, now: datetime) -> ScheduleState:
+    """What there is to say of a row."""
+    stands = schedule.paused_at is not None or schedule.problem != ""
+    due = schedule.next_due
+    return ScheduleState(
+        name=schedule.name,
+        next_due=due,
+        paused_at=schedule.paused_at,
+        problem=schedule.problem,
+        is_late=due is not None and not stands and due <= now - LATE,
+    )
+
+
+def _all_schedules() -> QuerySet[Schedule]:
     rows: QuerySet[Schedule] = Schedule.objects.using(get_engine().alias)
-    columns = ("name", "next_due", "paused_at", "problem")
-    for name, next_due, paused_at, problem in rows.values_list(*columns):
-        stands = paused_at is not None or problem != "" or next_due is None
-        yield ScheduleState(
-            name=name,
-            next_due=next_due,
-            paused_at=paused_at,
-            problem=problem,
-            is_late=not stands and next_due <= now - LATE,
-        )
+    return rows.only("name", "next_due", "paused_at", "problem")

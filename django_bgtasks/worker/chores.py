@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db import DatabaseError, InterfaceError
+
 from django_bgtasks.conf import get_settings
 from django_bgtasks.signals import logger
-from django_bgtasks.store import maintenance, workers
+from django_bgtasks.store import maintenance, tallies, workers
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.rescue import rescue_lost
 from django_bgtasks.worker.scheduling import Scheduling
@@ -15,6 +17,8 @@ from django_bgtasks.worker.timer import Timer
 #: Seconds between two looks for jobs that were not begun in time. Where somebody claims
 #: them, they are found out at once.
 EXPIRY_INTERVAL = 60.0
+#: Seconds between two looks how many jobs wait, for statistics.
+SAMPLE_INTERVAL = 60.0
 
 
 def heartbeat_interval() -> float:
@@ -23,7 +27,7 @@ def heartbeat_interval() -> float:
 
 
 class Chores:
-    """Heartbeats, taking back lost jobs, promoting what is due, periodic jobs.
+    """Heartbeats, taking back lost jobs, promoting what is due, periodic jobs, samples.
 
     Args:
         worker: the id of the worker that does them.
@@ -41,6 +45,9 @@ class Chores:
         #: When to look for due jobs.
         self._promotion = Timer(settings.poll_interval.total_seconds(), clock.monotonic)
         self._expiry = Timer(EXPIRY_INTERVAL, clock.monotonic)
+        self._sample = Timer(SAMPLE_INTERVAL, clock.monotonic, rest_first=True)
+        # Each worker looks at another second, so that one finds what another has written.
+        self._sample_second = worker.int % 50
         self._scheduling = Scheduling(clock) if schedules else None
 
     def beat(self) -> bool:
@@ -86,6 +93,8 @@ class Chores:
             self._scheduling.do_what_is_due()
         if self._expiry.is_due():
             self._expire()
+        if self._sample.is_due() and not stopping:
+            self._sample_waiting()
         if self._promotion.is_due():
             self.promote()
 
@@ -96,10 +105,20 @@ class Chores:
         if len(expired) == maintenance.BATCH:
             self._expiry.make_due_in(0)
 
+    def _sample_waiting(self) -> None:
+        now = self._clock.now()
+        # By the clock, not an interval from now: a minute would be left out now and then.
+        self._sample.make_due_in(SAMPLE_INTERVAL - now.second + self._sample_second)
+        try:
+            tallies.sample_waiting(now)
+        except (DatabaseError, InterfaceError) as error:
+            # As with all numbers, nothing waits for them.
+            logger.warning("How many jobs wait is not written: %s", error)
+
     @property
     def rest(self) -> float:
         """Seconds until there may be something due."""
-        rest = min(self._promotion.rest, self._expiry.rest)
+        rest = min(self._promotion.rest, self._expiry.rest, self._sample.rest)
         if self._scheduling is None:
             return rest
         return min(rest, self._scheduling.timer.rest)

@@ -72,7 +72,7 @@ def schedule(name, **columns):
 
 
 def test_a_table(capsys, monkeypatch):
-    monkeypatch.setattr(store.overview, "__defaults__", (None, 2))
+    monkeypatch.setattr(store.overview, "__defaults__", (None, 2, None))
     worker = living_worker(heartbeat_at=NOW - timedelta(seconds=2))
     living_worker(
         hostname="old", queues=["mail", "slow"], heartbeat_at=NOW - 3 * MINUTE

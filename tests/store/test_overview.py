@@ -3,10 +3,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from django_bgtasks.models import Schedule
+from django_bgtasks.models import Queue, Schedule
 from django_bgtasks.store import queues
 from django_bgtasks.store.health import Thresholds, complaints
-from django_bgtasks.store.overview import overview
+from django_bgtasks.store.overview import overview, running_jobs
 from tests.factories import (
     living_worker,
     make_finished,
@@ -132,6 +132,37 @@ def test_schedules():
     assert [name for name, s in found.items() if s.is_late] == ["late"]
     assert found["broken"].problem == "No such task."
     assert found["paused"].paused_at == ago(9)
+
+
+def test_what_workers_are_at(django_assert_num_queries):
+    some, other, idle = (living_worker().pk for _ in range(3))
+    jobs = [make_running(some) for _ in range(4)]
+    theirs = make_running(other)
+    make_running()
+    with django_assert_num_queries(2):
+        found = running_jobs([some, other, idle], 3)
+    assert found == {some: jobs[:3], other: [theirs]}
+    assert running_jobs([], 3) == {}
+
+
+def test_what_workers_say_of_themselves():
+    living_worker(version="1.2", memory=10**10, instruction="quiet", started_at=ago(9))
+    (worker,) = overview(NOW).workers
+    assert (worker.version, worker.memory) == ("1.2", 10**10)
+    assert (worker.instruction, worker.started_at) == ("quiet", ago(9))
+
+
+def test_only_the_schedules_that_were_asked_for():
+    schedule("a")
+    assert overview(NOW, schedules=[]).schedules == ()
+    rows = [schedule("b", next_due=ago(9))]
+    (found,) = overview(NOW, schedules=rows).schedules
+    assert (found.name, found.is_late) == ("b", True)
+
+
+def test_when_a_queue_resumes():
+    Queue.objects.create(name="mail", paused_at=ago(1), resume_at=NOW + MINUTE)
+    assert of_queues()["mail"].resume_at == NOW + MINUTE
 
 
 # -- whether all is well

@@ -8,14 +8,15 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from django_bgtasks.housekeeping import roll_up
-from django_bgtasks.models import Tally
+from django_bgtasks.models import Job, Tally
 from django_bgtasks.models.tally import COUNTS
-from django_bgtasks.store import stats, tallies
-from tests.factories import in_thread
+from django_bgtasks.store import queues, stats, tallies
+from tests.factories import in_thread, make_job, make_jobs, make_running
 
 pytestmark = pytest.mark.django_db
 
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 NOON = datetime(2030, 5, 1, 12)
 if timezone.is_aware(timezone.now()):
@@ -76,14 +77,25 @@ def test_old_minutes_become_hours():
     assert times() == [
         ("mail", 0, 60, 3),
         ("mail", 60, 60, 2),
-        ("mail", 120, 1, 1),
+        ("mail", 120, 15, 1),
         ("slow", 0, 60, 1),
     ]
     assert sums() == before
 
 
-def test_an_hour_is_merged_when_all_of_it_is_old():
+def test_minutes_become_quarters_before():
+    for minutes in (0, 14, 15, 30):
+        tally(NOON + minutes * MINUTE)
+    before = sums()
+    roll_up_all(NOON + 3 * HOUR + 30 * MINUTE)
+    assert times() == [("mail", 0, 15, 2), ("mail", 15, 15, 1), ("mail", 30, 1, 1)]
+    assert sums() == before
+
+
+def test_a_quarter_or_an_hour_is_merged_when_all_of_it_is_old():
     tally(NOON)
+    assert tallies.roll_up(NOON + 14 * MINUTE + 3 * HOUR) == 0
+    assert tallies.roll_up(NOON + 15 * MINUTE + 3 * HOUR) == 1
     assert tallies.roll_up(NOON + 59 * MINUTE + 2 * DAY) == 0
     assert tallies.roll_up(NOON + 60 * MINUTE + 2 * DAY) == 1
 
@@ -230,3 +242,113 @@ def test_a_series_has_a_point_for_every_step(django_assert_num_queries):
         ("slow", 0),
         ("slow", 0),
     ]
+
+
+# -- how many wait
+
+
+def waiting_of(queue=None, minutes=3):
+    points = stats.series(NOON, NOON + minutes * MINUTE, MINUTE, queue)
+    return [point.waiting for point in points]
+
+
+def test_who_looks_writes_how_many_wait():
+    make_jobs(3, queue="mail")
+    make_jobs(2, queue="slow")
+    make_job(queue="later", status="SCHEDULED", run_after=NOON + HOUR)
+    make_running(queue="mail")
+    assert tallies.sample_waiting(NOON + 7 * SECOND)
+    Job.objects.filter(queue="mail").delete()
+    assert tallies.sample_waiting(NOON + MINUTE)
+    assert waiting_of() == [5, 2, None]
+    assert waiting_of("mail") == [3, 0, None], "none are left, by a look"
+    assert waiting_of("slow") == [2, 2, None]
+    assert waiting_of("later") == [0, 0, None]
+    (mail, slow) = stats.summary(NOON, NOON + HOUR)
+    assert [(f.queue, f.waiting, f.finished) for f in (mail, slow)] == [
+        ("mail", 3, 0),
+        ("slow", 2, 0),
+    ]
+
+
+def test_one_look_a_minute_is_enough(django_assert_num_queries):
+    tally(NOON, "mail")
+    assert tallies.sample_waiting(NOON)
+    with django_assert_num_queries(1):
+        assert not tallies.sample_waiting(NOON + 59 * SECOND)
+    assert tallies.sample_waiting(NOON + 60 * SECOND)
+
+
+def test_jobs_of_a_paused_queue_wait_too():
+    make_jobs(2, queue="mail")
+    queues.pause("mail", NOON)
+    tallies.sample_waiting(NOON)
+    assert waiting_of("mail", 1) == waiting_of(None, 1) == [2]
+
+
+def test_a_look_counts_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(tallies, "WAITING_LIMIT", 2)
+    make_jobs(3, queue="mail")
+    tallies.sample_waiting(NOON)
+    assert waiting_of("mail", 1) == [2]
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_a_look_at_many_queues_takes_no_more_queries(count, django_assert_num_queries):
+    make_jobs(count, queue_of=lambda n: f"q{n}")
+    # Whether somebody has looked; which queues there are, which are paused; how many
+    # wait, if any; the rows.
+    with django_assert_num_queries(5 if count else 4):
+        tallies.sample_waiting(NOON)
+
+
+def test_what_waited_together_is_not_added_up_over_time():
+    """Two queues that were long one after the other were never so together."""
+    for minute, mail, slow in ((0, 9, 1), (1, 1, 9), (2, 2, 2)):
+        for queue, waiting in (("mail", mail), ("slow", slow), ("", mail + slow)):
+            tally(NOON + minute * MINUTE, queue, waiting=waiting)
+    tally(NOON, "mail")
+
+    def most():
+        (point,) = stats.series(NOON, NOON + HOUR, HOUR)
+        by_queue = {f.queue: f.waiting for f in stats.summary(NOON, NOON + HOUR)}
+        return point.waiting, by_queue
+
+    expected = (10, {"mail": 9, "slow": 9})
+    assert most() == expected
+    roll_up_all(NOON + DAY)
+    assert {span for _, _, span, _ in times()} == {15}
+    assert most() == expected
+    roll_up_all(NOON + 3 * DAY)
+    assert {span for _, _, span, _ in times()} == {60}
+    assert most() == expected
+
+
+# -- all at once
+
+
+def test_a_report_says_what_summary_and_series_say(django_assert_num_queries):
+    for minute, queue in ((0, "mail"), (4, "slow"), (4, "mail"), (10, "mail")):
+        tally(NOON + minute * MINUTE, queue, failed=minute)
+    tallies.sample_waiting(NOON + MINUTE)
+    time = (NOON, NOON + 12 * MINUTE)
+    for queue in (None, "mail", "nothing"):
+        with django_assert_num_queries(1):
+            report = stats.report(*time, 5 * MINUTE, queue)
+        assert list(report.queues) == stats.summary(*time)
+        assert list(report.steps) == stats.series(*time, 5 * MINUTE, queue)
+        assert [report.total] == stats.series(*time, HOUR, queue)
+    assert report.finished["mail"] == (1 + 1 + 4, 0, 1 + 10)
+
+
+def test_totals_are_of_all_queues():
+    assert stats.totals(NOON, NOON + HOUR)["failed"] == 0
+    tally(NOON, "mail", failed=2)
+    tally(NOON + MINUTE, "slow", retried=3)
+    tally(NOON + HOUR, "slow")
+    assert stats.totals(NOON, NOON + HOUR) == {
+        "successful": 2,
+        "failed": 2,
+        "cancelled": 0,
+        "retried": 3,
+    }

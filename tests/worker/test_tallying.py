@@ -3,6 +3,7 @@
 import logging
 import random
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.conf import settings
@@ -14,16 +15,17 @@ from django_bgtasks.models import Job, Tally
 from django_bgtasks.models.job import new_id
 from django_bgtasks.models.tally import COUNTS
 from django_bgtasks.outcomes import Error, Failed, Released, Succeeded
-from django_bgtasks.store import tallies
+from django_bgtasks.store import queues, tallies
 from django_bgtasks.store.engines.base import Want
 from django_bgtasks.worker import tallying
+from django_bgtasks.worker.chores import SAMPLE_INTERVAL, Chores
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.rescue import rescue_lost
 from django_bgtasks.worker.settling import Settler
 from django_bgtasks.worker.tallying import WRITE_INTERVAL, Tallier
 from django_bgtasks.worker.worker import Worker
-from tests.factories import living_worker, make_running
+from tests.factories import living_worker, make_job, make_running
 from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -278,3 +280,52 @@ def test_memory_has_an_end(tallier, monkeypatch):
         timedelta(minutes=2),
         timedelta(minutes=3),
     ]
+
+
+# -- how many wait
+
+
+def samples():
+    rows = Tally.objects.filter(waiting__isnull=False).order_by("queue")
+    return list(rows.values_list("queue", "waiting"))
+
+
+def test_a_worker_looks_each_minute_how_many_jobs_wait(worker, time):
+    make_job(queue="paused")
+    queues.pause("paused")
+    time.advance(SAMPLE_INTERVAL - 1)
+    worker.tick()
+    assert samples() == []
+    time.advance(1)
+    worker.tick()
+    assert samples() == [("", 1), ("paused", 1)]
+    assert worker._chores.rest <= SAMPLE_INTERVAL
+
+
+def test_numbers_that_cannot_be_written_stop_nobody(worker, time, monkeypatch, caplog):
+    def fail(now):
+        raise OperationalError("not today")
+
+    monkeypatch.setattr(tallies, "sample_waiting", fail)
+    time.advance(SAMPLE_INTERVAL)
+    with caplog.at_level(logging.WARNING, "django_bgtasks"):
+        worker.tick()
+    assert "How many jobs wait is not written: not today" in caplog.text
+
+
+@pytest.mark.parametrize("second", [0, 31, 59])
+def test_no_minute_is_left_out(second, time, monkeypatch):
+    """However late within its minute a worker starts, and however long ticks take."""
+    start = NOW.replace(second=second)
+    seen = []
+    monkeypatch.setattr(tallies, "sample_waiting", seen.append)
+    clock = Clock(lambda: start + timedelta(seconds=time()), time)
+    clock.sync()
+    chores = Chores(new_id(), clock, schedules=False)
+    for _ in range(10 * 60):
+        time.advance(0.7)
+        chores.do_what_is_due(stopping=False)
+    minutes = [moment.replace(second=0, microsecond=0) for moment in seen]
+    steps = {later - earlier for earlier, later in pairwise(minutes)}
+    assert steps == {timedelta(minutes=1)}
+    assert len(minutes) >= 5

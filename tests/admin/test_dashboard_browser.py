@@ -1,0 +1,140 @@
+"""The dashboard in a real browser: charts, and figures that change by themselves."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from django_bgtasks.models import Job, Schedule, Tally
+from tests.admin.pages import changelist, failed_attempt, job_that_is
+from tests.admin.test_browser import (  # noqa: F401 (fixtures are found by their names)
+    admin,
+    browser,
+    complaints,
+    pytestmark,
+    site,
+    until_said,
+    until_shown,
+)
+from tests.factories import living_worker, make_job, make_running
+
+try:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+except ModuleNotFoundError:
+    By = None
+
+MINUTE = timedelta(minutes=1)
+PAGE = changelist("dashboard")
+
+
+def tally(ago=2, **columns):
+    minute = timezone.now().replace(second=0, microsecond=0) - ago * MINUTE
+    columns = {"successful": 9, "waits": {"18": 9}, "runs": {"21": 9}, **columns}
+    return Tally.objects.create(queue="mail", minute=minute, **columns)
+
+
+def some_of_everything():
+    tally(2)
+    tally(3, failed=4)
+    worker = living_worker(queues=["mail"])
+    make_running(worker.pk, queue="mail")
+    failed_attempt(job_that_is("FAILED", queue="mail"))
+    for name, rule in {"often": "* * * * *", "seldom": "0 0 * * *"}.items():
+        Schedule.objects.create(name=name, task="t", cron=rule)
+
+
+def until_text(browser, selector, text):  # noqa: F811
+    # In one go, for it is replaced.
+    script = "return document.querySelector(arguments[0])?.innerText ?? ''"
+    WebDriverWait(browser, 20).until(
+        lambda driver: text in driver.execute_script(script, selector)
+    )
+
+
+def ink(browser, chart):  # noqa: F811
+    """How many points of a chart are painted, and the sum of their colours."""
+    return browser.execute_script(
+        """
+        const canvas = document.querySelector(`[data-chart="${arguments[0]}"] canvas`);
+        const points = canvas.getContext("2d")
+          .getImageData(0, 0, canvas.width, canvas.height).data;
+        let painted = 0, colours = 0;
+        for (let n = 0; n < points.length; n += 4)
+          if (points[n + 3]) {
+            painted++;
+            colours += points[n] + points[n + 1] + points[n + 2];
+          }
+        return [painted, colours];
+        """,
+        chart,
+    )
+
+
+def test_it_is_drawn_under_a_strict_policy(admin, browser):  # noqa: F811
+    some_of_everything()
+    admin(PAGE)
+    until_shown(browser, '[data-chart="backlog"] canvas')
+    for name in ("throughput", "latency", "backlog"):
+        assert ink(browser, name)[0] > 500
+        chart = browser.find_element(By.CSS_SELECTOR, f'[data-chart="{name}"]')
+        assert chart.get_attribute("role") == "img"
+    label = browser.find_element(By.CSS_SELECTOR, '[data-chart="throughput"]')
+    assert "Successful: 18, failed: 4" in label.get_attribute("aria-label")
+    assert complaints(browser) == []
+
+
+def test_it_is_drawn_anew_for_another_theme(admin, browser):  # noqa: F811
+    some_of_everything()
+    admin(PAGE)
+    until_shown(browser, '[data-chart="throughput"] canvas')
+    light = ink(browser, "throughput")
+    browser.execute_script("document.documentElement.dataset.theme = 'dark'")
+    WebDriverWait(browser, 20).until(lambda _: ink(browser, "throughput") != light)
+    assert complaints(browser) == []
+
+
+def test_figures_and_charts_change_by_themselves(admin, browser):  # noqa: F811
+    some_of_everything()
+    admin(PAGE)
+    until_text(browser, "#bgtasks-tile-waiting", "0")
+    before = ink(browser, "throughput")
+    make_job(queue="news")
+    tally(4, successful=50)
+    until_text(browser, "#bgtasks-queues", "news")
+    until_text(browser, "#bgtasks-tile-waiting", "1")
+    WebDriverWait(browser, 20).until(lambda _: ink(browser, "throughput") != before)
+    assert complaints(browser) == []
+
+
+def test_failures_are_retried_from_it(admin, browser):  # noqa: F811
+    some_of_everything()
+    admin(PAGE)
+    until_shown(browser, "#bgtasks-failures button").click()
+    until_said(browser, "1 job will be retried.")
+    assert Job.objects.ready().count() == 1
+    assert complaints(browser) == []
+
+
+def test_windows_and_queues_are_chosen(admin, browser):  # noqa: F811
+    some_of_everything()
+    admin(PAGE)
+    browser.find_element(By.LINK_TEXT, "7 days").click()
+    until_text(browser, ".bgtasks-windows [aria-current]", "7 days")
+    queue = browser.find_element(By.ID, "bgtasks-queue")
+    queue.find_element(By.XPATH, "option[.='mail']").click()
+    until_text(browser, "#bgtasks-charts-title", "Queue mail over time")
+    assert "window=7d" in browser.current_url
+    assert ink(browser, "throughput")[0] > 500
+
+
+def test_it_fits_a_phone(admin, browser):  # noqa: F811
+    some_of_everything()
+    size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        admin(PAGE)
+        until_shown(browser, '[data-chart="backlog"] canvas')
+        width = browser.execute_script("return document.documentElement.scrollWidth")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width == 400
