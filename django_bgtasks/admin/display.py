@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -12,6 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from django_bgtasks.models import Job
+from django_bgtasks.models.job import Status
 from django_bgtasks.redaction import Secrets
 from django_bgtasks.tasks import Call, redaction_of
 from django_bgtasks.wording import as_local
@@ -52,6 +54,18 @@ def _time(value: datetime | None, style: str) -> str:
         date_format(local, "Y-m-d H:i:s"),
         date_format(local, style),
     )
+
+
+def run_time(job: Job) -> timedelta | None:
+    """How long the last run took, as far as the row of the job knows."""
+    if job.started_at is None:
+        return None
+    if job.status == Status.RUNNING:
+        return timezone.now() - job.started_at
+    # A job may have been cancelled long after its last run had ended.
+    if job.finished_at is None or job.status == Status.CANCELLED:
+        return None
+    return job.finished_at - job.started_at
 
 
 def one_line(text: str) -> SafeString:

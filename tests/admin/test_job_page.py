@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from django_bgtasks.admin import display, job
+from django_bgtasks.admin import display, job_page
 from django_bgtasks.models import Attempt, Job
 from django_bgtasks.redaction import MASK
 from django_bgtasks.store import queues
@@ -161,7 +161,7 @@ def test_every_failed_attempt_can_be_read(admin_client):
 
 
 def test_the_attempts_of_a_stubborn_job_are_cut(admin_client, monkeypatch):
-    monkeypatch.setattr(job, "ATTEMPT_LIMIT", 2)
+    monkeypatch.setattr(job_page, "ATTEMPT_LIMIT", 2)
     row = job_that_is("FAILED")
     failed_attempt(row, 1)
     failed_attempt(row, 2)
