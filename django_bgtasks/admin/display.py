@@ -11,6 +11,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
@@ -20,6 +21,11 @@ from django_bgtasks.wording import as_local
 
 #: Where there is nothing to show. The list would make this of None, a page would not.
 NOTHING = "-"
+#: In place of what must not be seen by all.
+ARGUMENTS_HIDDEN = gettext_lazy(
+    "Arguments, results, metadata and the texts of errors are shown to those with the "
+    "permission “Can view arguments and results of job”."
+)
 #: Characters of a job's JSON that a page shows; results have no limit of their own.
 JSON_LIMIT = 100_000
 

@@ -50,17 +50,21 @@ _FIELDS = (
 _TITLES = (gettext_lazy("Call"), gettext_lazy("When"), gettext_lazy("Labels"))
 
 
+_JSON = {"rows": 6, "class": "vLargeTextField bgtasks-json", "spellcheck": "false"}
+_WIDE = {"class": "vTextField"}
+
+
 class DuplicateForm(forms.Form):
     """The call of a job and the options of its own, to be changed."""
 
     args = forms.CharField(
         label=gettext_lazy("Arguments"),
-        widget=AdminTextareaWidget(attrs={"rows": 6, "class": "bgtasks-json"}),
+        widget=AdminTextareaWidget(attrs=_JSON),
         help_text=gettext_lazy('As JSON, a list: [42, "text"].'),
     )
     kwargs = forms.CharField(
         label=gettext_lazy("Keyword arguments"),
-        widget=AdminTextareaWidget(attrs={"rows": 6, "class": "bgtasks-json"}),
+        widget=AdminTextareaWidget(attrs=_JSON),
         help_text=gettext_lazy('As JSON: {"name": "value"}.'),
     )
     queue_name = forms.CharField(label=gettext_lazy("Queue"), max_length=QUEUE_LIMIT)
@@ -77,12 +81,16 @@ class DuplicateForm(forms.Form):
         help_text=gettext_lazy("Empty: as the task says, mostly at once."),
     )
     verbose_name = forms.CharField(
-        label=gettext_lazy("Name"), required=False, max_length=NAME_LIMIT
+        label=gettext_lazy("Name"),
+        required=False,
+        max_length=NAME_LIMIT,
+        widget=forms.TextInput(attrs=_WIDE),
     )
     tags = forms.CharField(
         label=gettext_lazy("Tags"),
         required=False,
         max_length=TAGS_LIMIT,
+        widget=forms.TextInput(attrs=_WIDE),
         help_text=gettext_lazy("With commas between them."),
     )
 
@@ -235,6 +243,7 @@ class JobDuplicating(JobActions):
             "subtitle": job.task,
             "opts": self.opts,
             "original": job,
+            "has_view_permission": True,
             "adminform": shown,
             "errors": form.errors,
             "media": self.media + shown.media,

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy
 
 from django_bgtasks.admin import steering, tracebacks
 from django_bgtasks.admin.display import (
+    ARGUMENTS_HIDDEN,
     NOTHING,
     badge,
     masked,
@@ -58,11 +59,6 @@ _LIMITS = ("expires_on", "kept_for", "unique_note")
 #: What is shown to those who may see arguments, and what to the others.
 _CALL = ("arguments", "keyword_arguments", "return_value", _NOTES)
 _HIDDEN_CALL = ("hidden_call",)
-
-HIDDEN = gettext_lazy(
-    "Arguments, results, metadata and the texts of errors are shown to those with the "
-    "permission “Can view arguments and results of job”."
-)
 
 
 class JobPage(JobDuplicating):
@@ -248,7 +244,7 @@ class JobPage(JobDuplicating):
 
     @admin.display(description=gettext_lazy("arguments and result"))
     def hidden_call(self, job: Job) -> str:
-        return str(HIDDEN)
+        return str(ARGUMENTS_HIDDEN)
 
 
 def _lines_that_say_nothing(job: Job) -> Iterator[object]:
@@ -307,9 +303,10 @@ def _pace(job: Job, now: datetime) -> str:
 
 def _row(event: Event) -> dict[str, Any]:
     ending = event.ending
+    when = _("now") if event.kind == "waiting" else ""
     return {
         "event": event,
-        "when": moment(event.at) if event.at else "",
+        "when": moment(event.at) if event.at else when,
         "badge": badge(ending, str(ending.label)) if ending else "",
     }
 

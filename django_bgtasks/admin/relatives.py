@@ -21,7 +21,6 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from django_bgtasks.admin.display import badge, moment
-from django_bgtasks.exceptions import ReferenceGone
 from django_bgtasks.models import Job, Schedule, Worker
 from django_bgtasks.models.job import Status
 from django_bgtasks.references import Reference
@@ -92,13 +91,17 @@ class Links:
         return self._to(Worker, pk, f"{workers[pk]} ({pk})")
 
     def _creator(self, text: str | None) -> str:
-        model = None if text is None else _model_of(text)
-        if text is None or model is None or not self._may_view(model):
+        reference = None if text is None else _parsed(text)
+        if text is None or reference is None:
             return text or ""
-        try:
-            creator = Reference.from_text(text).fetch()
-        except ReferenceGone:
-            return _("{reference}, which is gone").format(reference=text)
+        model = apps.get_model(reference.model)
+        if not self._may_view(model):
+            return text
+        # As its own page would find it, which may not show all rows to everybody.
+        admin = self.site.get_model_admin(model)
+        creator = admin.get_object(self.request, reference.pk)
+        if creator is None:
+            return _("{reference}, which is not to be found").format(reference=text)
         if not self._may_view(model, creator):
             return text
         note = format_html('<span class="bgtasks-note">{}</span>', text)
@@ -157,8 +160,12 @@ def _tick(job: Job) -> str:
     return moment(job.scheduled_for)
 
 
-def _model_of(reference: str) -> type[models.Model] | None:
+def _parsed(text: str) -> Reference | None:
+    """A reference to a row that a page of the admin can be about."""
     try:
-        return apps.get_model(Reference.from_text(reference).model)
+        reference = Reference.from_text(text)
+        apps.get_model(reference.model)
     except (LookupError, ValueError):
         return None
+    # The admin shows what is in the default database.
+    return None if reference.database else reference
