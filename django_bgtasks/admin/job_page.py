@@ -45,8 +45,11 @@ from django_bgtasks.store.explain import Explanation, explain
 from django_bgtasks.tasks import find_task, secrets_of
 from django_bgtasks.wording import duration
 
-#: Attempts that a job's page shows; each has a traceback of up to 20,000 characters.
+#: Attempts that a job's page shows.
 ATTEMPT_LIMIT = 50
+#: Those of them whose tracebacks it shows, of up to 20,000 characters each. To the others
+#: it links.
+TRACEBACK_LIMIT = 5
 #: Entries of the admin's log that it shows.
 LOG_LIMIT = 20
 #: Seconds between two looks at a job that runs, and at one that waits.
@@ -321,7 +324,8 @@ def _attempts(
     """The attempts that did not succeed, the newest first."""
     sees_all = may(request, VIEW_ARGUMENTS)
     secrets = secrets_of(job)
-    for attempt in attempts:
+    for index, attempt in enumerate(attempts):
+        shows_traceback = sees_all and index < TRACEBACK_LIMIT
         yield {
             "pk": attempt.pk,
             "number": attempt.number,
@@ -332,7 +336,8 @@ def _attempts(
             "worker": links.worker(attempt.worker, workers),
             "exception": attempt.exception_class_path,
             "error": masked(attempt.error, secrets) if sees_all else "",
-            "parts": _parts(attempt, secrets) if sees_all else None,
+            "parts": _parts(attempt, secrets) if shows_traceback else [],
+            "links_traceback": sees_all,
         }
 
 

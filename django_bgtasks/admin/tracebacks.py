@@ -10,7 +10,7 @@ import re
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Literal
@@ -69,6 +69,7 @@ def split(traceback: str) -> list[Part]:
     return parts
 
 
+@lru_cache(maxsize=1024)
 def is_library(path: str) -> bool:
     """Whether a file is of Python, of this package, or of another that is installed.
 

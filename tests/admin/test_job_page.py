@@ -288,6 +288,17 @@ def test_the_attempts_of_a_stubborn_job_are_cut(admin_client, monkeypatch):
     assert "There were more attempts before these." in text
 
 
+def test_older_tracebacks_are_linked_to(admin_client, monkeypatch):
+    monkeypatch.setattr(job_page, "TRACEBACK_LIMIT", 1)
+    row = job_that_is("FAILED")
+    old, new = (failed_attempt(row, n, traceback=f"text {n}\n") for n in (1, 2))
+    response = admin_client.get(page(row))
+    assert "text 2" in response.text
+    assert "text 1" not in response.text
+    for attempt in (old, new):
+        assert page(row, "traceback", attempt.pk) in response.text
+
+
 def test_what_a_job_says_is_text(admin_client):
     row = job_that_is(
         "SUCCESSFUL",
