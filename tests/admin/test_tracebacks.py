@@ -112,6 +112,11 @@ def test_a_middle_that_was_cut_out_is_text():
     assert cut.kind == "text"
 
 
+def test_halves_of_two_frames_are_no_frame():
+    joined = '  File "/srv/shop ... 99 characters left out ... /b.py", line 1, in get\n'
+    assert split(joined) == [Part("text", joined)]
+
+
 @given(
     st.lists(
         st.one_of(
