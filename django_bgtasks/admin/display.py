@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -11,13 +11,21 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from django_bgtasks.models import Job
+from django_bgtasks.models.job import Status
 from django_bgtasks.redaction import Secrets
 from django_bgtasks.tasks import Call, redaction_of
 from django_bgtasks.wording import as_local
 
 #: Where there is nothing to show. The list would make this of None, a page would not.
 NOTHING = "-"
+#: In place of what must not be seen by all.
+ARGUMENTS_HIDDEN = gettext_lazy(
+    "Arguments, results, metadata and the texts of errors are shown to those with the "
+    "permission “Can view arguments and results of job”."
+)
 #: Characters of a job's JSON that a page shows; results have no limit of their own.
 JSON_LIMIT = 100_000
 
@@ -52,6 +60,18 @@ def _time(value: datetime | None, style: str) -> str:
         date_format(local, "Y-m-d H:i:s"),
         date_format(local, style),
     )
+
+
+def run_time(job: Job) -> timedelta | None:
+    """How long the last run took, as far as the row of the job knows."""
+    if job.started_at is None:
+        return None
+    if job.status == Status.RUNNING:
+        return timezone.now() - job.started_at
+    # A job may have been cancelled long after its last run had ended.
+    if job.finished_at is None or job.status == Status.CANCELLED:
+        return None
+    return job.finished_at - job.started_at
 
 
 def one_line(text: str) -> SafeString:

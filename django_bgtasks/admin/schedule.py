@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from django_bgtasks.admin.display import (
+    ARGUMENTS_HIDDEN,
     NOTHING,
     badge,
     masked,
@@ -30,6 +31,7 @@ from django_bgtasks.admin.display import (
     recent_moment,
     visible_call,
 )
+from django_bgtasks.admin.permissions import VIEW_ARGUMENTS, may
 from django_bgtasks.admin.schedule_actions import ScheduleActions
 from django_bgtasks.admin.schedule_form import (
     ZONES_ID,
@@ -70,6 +72,9 @@ _STATE = Case(
 )
 
 _SO_FAR = ("state_now", "next_run", "last_run", "last_job_link")
+_CALL = ("arguments", "keyword_arguments")
+#: Instead of that, for who may not see it.
+_HIDDEN_CALL = "hidden_call"
 #: Where the admin's user may not change the row, or nobody may, here.
 _TO_READ: tuple[Any, ...] = (
     (
@@ -87,8 +92,7 @@ _TO_READ: tuple[Any, ...] = (
         gettext_lazy("Jobs"),
         {
             "fields": (
-                "arguments",
-                "keyword_arguments",
+                *_CALL,
                 ("queue_of_jobs", "priority_of_jobs", "longest_wait"),
             )
         },
@@ -189,14 +193,14 @@ class ScheduleAdmin(ScheduleActions):
         if obj is None:
             return _TO_WRITE
         if not self.has_change_permission(request, obj):
-            return _TO_READ
+            return _TO_READ if may(request, VIEW_ARGUMENTS) else _without_call()
         return ((None, {"fields": (_SO_FAR,)}), *_TO_WRITE)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return ()
         if not self.has_change_permission(request, obj):
-            return flatten_fieldsets(_TO_READ)
+            return (*flatten_fieldsets(_TO_READ), _HIDDEN_CALL)
         # The name is the key: with another one, it would be another schedule.
         return ("name", *_SO_FAR)
 
@@ -337,6 +341,10 @@ class ScheduleAdmin(ScheduleActions):
     def keyword_arguments(self, schedule: Schedule) -> SafeString:
         return pretty_json(visible_call(schedule)[1])
 
+    @admin.display(description=gettext_lazy("arguments"))
+    def hidden_call(self, schedule: Schedule) -> str:
+        return str(ARGUMENTS_HIDDEN)
+
     @admin.display(description=gettext_lazy("not before"))
     def start_on(self, schedule: Schedule) -> str:
         return moment(schedule.start)
@@ -358,6 +366,13 @@ class ScheduleAdmin(ScheduleActions):
     @admin.display(description=gettext_lazy("jitter"))
     def longest_wait(self, schedule: Schedule) -> str:
         return duration(schedule.jitter) if schedule.jitter else NOTHING
+
+
+def _without_call() -> Any:
+    """What is read of a schedule by those who may not see its arguments."""
+    *rest, (title, jobs) = _TO_READ
+    others = [line for line in jobs["fields"] if line not in _CALL]
+    return (*rest, (title, {"fields": (_HIDDEN_CALL, *others)}))
 
 
 def _upcoming(schedule: Schedule) -> dict[str, Any]:

@@ -79,9 +79,9 @@ def changelist(model="job"):
     return reverse(f"admin:django_bgtasks_{model}_changelist")
 
 
-def page(row, view="change"):
+def page(row, view="change", *more):
     name = f"admin:django_bgtasks_{row._meta.model_name}_{view}"
-    return reverse(name, args=[row.pk])
+    return reverse(name, args=[row.pk, *more])
 
 
 def act(client, action, rows, model="job", **data):

@@ -1,10 +1,16 @@
+import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import escape, strip_tags
 
-from django_bgtasks.admin import display, job
-from django_bgtasks.models import Attempt, Job
+from django_bgtasks.admin import display, job_page
+from django_bgtasks.models import Attempt, Job, Schedule
 from django_bgtasks.redaction import MASK
 from django_bgtasks.store import queues
 from tests.admin.pages import (
@@ -79,12 +85,16 @@ def test_text_that_no_page_can_hold(admin_client, only):
         ({"done": 0.5, "total": 1.5, "message": ""}, "0.5 of 1.5"),
         ({"done": 3, "total": None, "message": "so far"}, "3 so far"),
         ({"done": 0, "total": 0, "message": ""}, "0"),
-        (None, "-"),
     ],
 )
 def test_progress(admin_client, progress, expected):
     row = job_that_is("RUNNING", progress=progress)
     assert field(admin_client.get(page(row)), "progress_so_far") == expected
+
+
+def test_without_progress_there_is_no_line_for_it(admin_client):
+    response = admin_client.get(page(job_that_is("RUNNING")))
+    assert "field-progress_so_far" not in response.text
 
 
 def test_progress_is_a_bar_in_every_language(admin_client, settings):
@@ -148,20 +158,125 @@ def test_every_failed_attempt_can_be_read(admin_client):
         exception_class_path="shop.Slow",
     )
     response = admin_client.get(page(row))
-    text = text_of(response)
+    text = text_of(response).partition("Attempts that did not succeed")[2]
     assert text.index("Attempt 3 Timed out") < text.index("Attempt 2 Failed")
     assert text.index("Attempt 2 Failed") < text.index("Attempt 1 Failed")
     assert "ValueError: number 1" in text
     assert "Duration 1 min 30 s" in text
     assert f"Worker {row.last_worker}" in text
     assert "Exception shop.Slow" in text
-    assert '<pre class="bgtasks-code" tabindex="0">Traceback\n  File 2\n</pre>' in (
+    assert '<div class="bgtasks-lines">Traceback\n  File 2\n</div>' in (
         response.content.decode()
     )
 
 
+def test_frames_of_libraries_are_folded(admin_client):
+    library = '  File "/venv/site-packages/x.py", line 1, in get\n    no()\n'
+    own = '  File "/srv/shop.py", line 7, in <lambda>\n    <b>&amp;</b>\n'
+    row = job_that_is("FAILED")
+    failed_attempt(row, traceback=f"Traceback:\n{library}{library}{own}No\n")
+    response = admin_client.get(page(row))
+    assert "<summary>… 2 frames of libraries</summary>" in response.text
+    assert (
+        f'bgtasks-own"><span class="visually-hidden">Own code:</span>{escape(own)}'
+        in (response.text)
+    )
+
+
+def test_the_timeline_is_told(admin_client):
+    row = job_that_is("FAILED", attempt=1)
+    failed_attempt(row, started_at=row.started_at, finished_at=row.finished_at)
+    text = text_of(admin_client.get(page(row))).partition("Timeline")[2]
+    places = [
+        text.index(words)
+        for words in ("Enqueued", "Attempt 1 Failed ran 3.0 s", "Finished Failed")
+    ]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [
+        ("RUNNING", 2),
+        ("READY", 5),
+        ("SCHEDULED", 5),
+        ("SUCCESSFUL", None),
+        ("FAILED", None),
+        ("CANCELLED", None),
+    ],
+)
+def test_a_page_is_kept_fresh_until_its_job_is_finished(admin_client, status, seconds):
+    response = admin_client.get(page(job_that_is(status)))
+    kept = re.findall(
+        r'id="(bgtasks-[^"]*)"[^>]* data-bgtasks-live="(.)"', response.text
+    )
+    parts = {"tools", "status", "state", "timeline", "attempts-part", "fields-1"}
+    if seconds is None:
+        assert kept == []
+    else:
+        assert {f"bgtasks-{part}" for part in parts} <= {part for part, _ in kept}
+        assert {every for _, every in kept} == {str(seconds)}
+    assert "django_bgtasks/live.js" in response.text
+
+
+def test_what_is_kept_fresh_is_the_same_until_something_changes(admin_client):
+    """Else a button would be replaced while somebody presses it."""
+    row = job_that_is("RUNNING", cancel_requested_at=timezone.now())
+    tools = [
+        re.search(r'<div id="bgtasks-tools".*?</div>', html, re.DOTALL)[0]
+        for html in (admin_client.get(page(row)).text for _ in range(2))
+    ]
+    assert tools[0] == tools[1]
+    assert "csrf" not in tools[0]
+
+
+def test_only_a_change_of_the_status_is_said_aloud(admin_client):
+    html = admin_client.get(page(job_that_is("RUNNING"))).text
+    (spoken,) = re.findall(r'<div role="status">(.*?)</div></div></div>', html)
+    assert strip_tags(spoken) == "Running"
+    assert "aria-live" not in html
+
+
+def test_how_long_it_will_take(admin_client):
+    progress = {"done": 1, "total": 4, "message": "x"}
+    started = timezone.now() - timedelta(seconds=60)
+    row = job_that_is("RUNNING", progress=progress, started_at=started)
+    shown = field(admin_client.get(page(row)), "pace")
+    assert shown.startswith("25 % · running for 1 min 0 s · about 3 min 0 s left")
+    row = job_that_is("FAILED", progress=progress)
+    assert "field-pace" not in admin_client.get(page(row)).text
+
+
+def test_who_did_what(admin_client, member):
+    row = job_that_is("FAILED")
+    assert "Who did what" not in text_of(admin_client.get(page(row)))
+    admin_client.post(page(row, "retry"))
+    admin_client.post(page(row, "cancel"))
+    text = text_of(admin_client.get(page(row))).partition("Who did what")[2]
+    assert text.index("admin Cancelled.") < text.index("admin Retried.")
+    assert "All of the history" in text
+
+
+def test_the_newest_of_the_log_are_shown(admin_client, admin_user):
+    row = job_that_is("FAILED")
+    for number in range(job_page.LOG_LIMIT + 1):
+        LogEntry.objects.log_actions(admin_user.pk, [row], CHANGE, f"Act {number}!")
+    text = text_of(admin_client.get(page(row)))
+    assert "Act 0!" not in text
+    assert text.index("Act 20!") < text.index("Act 1!")
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [("READY", "Cancel"), ("SCHEDULED", "Cancel"), ("RUNNING", "Stop")],
+)
+def test_a_button_says_what_it_does(admin_client, status, name):
+    html = admin_client.get(page(job_that_is(status))).text
+    assert re.search(r'id="bgtasks-cancel"[^>]*>(\w+)<', html)[1] == name
+
+
 def test_the_attempts_of_a_stubborn_job_are_cut(admin_client, monkeypatch):
-    monkeypatch.setattr(job, "ATTEMPT_LIMIT", 2)
+    monkeypatch.setattr(job_page, "ATTEMPT_LIMIT", 2)
     row = job_that_is("FAILED")
     failed_attempt(row, 1)
     failed_attempt(row, 2)
@@ -171,6 +286,17 @@ def test_the_attempts_of_a_stubborn_job_are_cut(admin_client, monkeypatch):
     assert "Attempt 3" in text
     assert "Attempt 1 " not in text
     assert "There were more attempts before these." in text
+
+
+def test_older_tracebacks_are_linked_to(admin_client, monkeypatch):
+    monkeypatch.setattr(job_page, "TRACEBACK_LIMIT", 1)
+    row = job_that_is("FAILED")
+    old, new = (failed_attempt(row, n, traceback=f"text {n}\n") for n in (1, 2))
+    response = admin_client.get(page(row))
+    assert "text 2" in response.text
+    assert "text 1" not in response.text
+    for attempt in (old, new):
+        assert page(row, "traceback", attempt.pk) in response.text
 
 
 def test_what_a_job_says_is_text(admin_client):
@@ -188,8 +314,8 @@ def test_what_a_job_says_is_text(admin_client):
         html = admin_client.get(page(row, view)).content.decode()
         assert "<script>alert" not in html
     text = text_of(admin_client.get(page(row)))
-    # Queue, backend, progress (thrice), error, exception, traceback.
-    assert text.count(MARKUP) == 8
+    # Queue, backend, progress (thrice), error, exception (twice), traceback.
+    assert text.count(MARKUP) == 9
     assert text.count(MARKUP.replace('"', '\\"')) == 5
 
 
@@ -199,6 +325,82 @@ def test_the_name_of_a_task_is_text(admin_client):
         response = admin_client.get(url)
         assert "<script>alert" not in response.content.decode()
         assert MARKUP in text_of(response)
+
+
+# -- what not all may see
+
+
+SECRET = "what only some may see"
+
+
+@pytest.fixture(params=["READY", "RUNNING", "SCHEDULED", "FAILED", "SUCCESSFUL"])
+def telling(request):
+    """A job that says the same wherever it can say anything."""
+    row = job_that_is(
+        request.param,
+        args=[SECRET],
+        kwargs={SECRET: SECRET},
+        result=SECRET,
+        metadata={SECRET: SECRET},
+        progress={"done": 1, "total": 2, "message": SECRET},
+    )
+    row.started_at = row.started_at or timezone.now() - timedelta(seconds=9)
+    row.save()
+    failed_attempt(
+        row,
+        started_at=row.started_at,
+        error=f"ValueError: {SECRET}.",
+        traceback=f"{SECRET}\n",
+    )
+    return row
+
+
+def test_arguments_are_for_those_with_the_permission(member, telling):
+    client = member("view_job", "view_job_arguments")
+    assert SECRET in client.get(page(telling)).text
+
+
+def test_nobody_else_sees_any_of_it(member, telling):
+    client = member("view_job", "change_job", "delete_job", "retry_job", "cancel_job")
+    for view in ("change", "delete", "history"):
+        response = client.get(page(telling, view), follow=True)
+        assert SECRET not in response.text, view
+        assert SECRET not in text_of(response), view
+    response = client.get(page(telling))
+    assert "permission “Can view arguments and results of job”" in text_of(response)
+    assert "builtins.ValueError" in text_of(response)
+    assert "1 of 2" in text_of(response)
+    (attempt,) = telling.attempts.all()
+    url = page(telling, "traceback", attempt.pk)
+    assert client.get(url).status_code == 403
+    assert url not in response.text
+
+
+def test_what_holds_it_is_said_without_its_error(member):
+    row = job_that_is("SCHEDULED", started_at=timezone.now() - timedelta(seconds=9))
+    failed_attempt(row, error=f"ValueError: {SECRET}.")
+    shown = field(member("view_job").get(page(row)), "situation")
+    assert "Attempt 0 of 3 did not succeed. The next is due in " in shown
+    client = member("view_job", "view_job_arguments")
+    assert f"not succeed: ValueError: {SECRET}. The" in field(
+        client.get(page(row)), "situation"
+    )
+
+
+def test_a_traceback_as_plain_text(admin_client, member):
+    row = job_that_is("FAILED")
+    attempt = failed_attempt(row, traceback=f"<b>{MARKUP}\n")
+    url = page(row, "traceback", attempt.pk)
+    assert url in admin_client.get(page(row)).text
+    response = admin_client.get(url)
+    assert response.text == f"<b>{MARKUP}\n"
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    # Not of another job, and not for who may not look at jobs.
+    assert (
+        admin_client.get(page(make_job(), "traceback", attempt.pk)).status_code == 404
+    )
+    assert member("view_job_arguments").get(url).status_code == 403
 
 
 # -- what is not to be seen
@@ -221,6 +423,15 @@ def test_sensitive_arguments_are_not_shown(admin_client):
     assert "4111" not in html
     row.refresh_from_db()
     assert row.args == ["ada", "hunter2"]
+
+
+def test_what_was_declared_sensitive_later_is_not_shown(admin_client):
+    row = job_that_is("FAILED", task="tests.sample.tasks.pay", args=["ada", "hunter2"])
+    attempt = failed_attempt(row, error="no hunter2", traceback="a hunter2\n")
+    for url in (page(row), page(row, "traceback", attempt.pk)):
+        response = admin_client.get(url)
+        assert "hunter2" not in response.text
+        assert MASK in response.text
 
 
 def test_what_a_task_made_of_them_is_not_shown(admin_client):
@@ -250,29 +461,56 @@ def test_nobody_knows_what_was_sensitive_in_a_task_that_is_gone(admin_client):
     assert field(response, "return_value") == f'"{MASK}"'
 
 
-@pytest.mark.parametrize("attempts", [0, 1, 20])
-def test_the_number_of_queries_does_not_depend_on_the_attempts(
-    admin_client, attempts, django_assert_num_queries
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_the_number_of_queries_does_not_depend_on_attempts_and_children(
+    admin_client, count, django_assert_num_queries
 ):
     row = job_that_is("FAILED")
-    for number in range(attempts):
+    for number in range(count):
         failed_attempt(row, number, worker=living_worker().pk)
-    # Session, user, job, its worker, its attempts, their workers if there are any.
-    with django_assert_num_queries(6 if attempts else 5):
+        make_job(parent=row.pk)
+        LogEntry.objects.log_actions(
+            get_user_model().objects.get().pk, [row], CHANGE, "Retried."
+        )
+    # Session, user, job, its attempts, their workers, its children, the log.
+    with django_assert_num_queries(7):
         admin_client.get(page(row))
+
+
+def test_the_number_of_queries_of_a_page_with_all_there_can_be(
+    admin_client, admin_user, django_assert_num_queries
+):
+    row = job_that_is(
+        "READY",
+        creator=f"auth.user:{admin_user.pk}",
+        parent=make_job().pk,
+        schedule=Schedule.objects.create(name="nightly", task="x", cron="@daily").pk,
+        progress={"done": 1, "total": 2, "message": ""},
+        metadata={"a": 1},
+    )
+    failed_attempt(row)
+    with CaptureQueriesContext(connections["default"]) as few:
+        admin_client.get(page(row))
+    for number in range(30):
+        failed_attempt(row, number)
+        make_job(parent=row.pk)
+    with django_assert_num_queries(len(few)):
+        admin_client.get(page(row))
+    # Beyond the 7: creator, parent, schedule; the time and what explain() asks.
+    assert len(few) <= 18
 
 
 def test_what_holds_a_job_is_said_until_it_is_finished(admin_client):
     row = job_that_is("READY", queue=MARKUP)
     queues.pause(MARKUP)
     response = admin_client.get(page(row))
-    shown = field(response, "explanation")
+    shown = field(response, "situation")
     assert shown.startswith(f"Queue {MARKUP} has been paused since ")
     assert "No worker is alive." in shown
     assert MARKUP not in response.content.decode()
     assert "has been paused since" not in text_of(admin_client.get(changelist()))
     Job.objects.all().cancel()
-    assert "explanation" not in admin_client.get(page(row)).content.decode()
+    assert "field-situation" not in admin_client.get(page(row)).content.decode()
 
 
 def test_nothing_can_be_edited(admin_client):
@@ -342,9 +580,11 @@ def test_labels_and_limits_are_told(admin_client):
     response = admin_client.get(page(row))
     assert MARKUP not in response.text
     assert field(response, "label") == f"Orders {MARKUP}"
-    assert field(response, "creator") == "auth.user:5"
+    assert field(response, "creator") == "auth.user:5, which is not to be found"
     assert field(response, "tag_list") == f"export, {MARKUP}"
-    assert field(response, "parent_link") == str(parent.pk)
+    assert field(response, "parent_link") == (
+        f"Ready {parent.pk} tests.sample.tasks.add"
+    )
     assert page(parent) in response.text
     assert "ticket" in field(response, "notes")
     assert field(response, "expires_on") == "2026-01-01 13:00:00"

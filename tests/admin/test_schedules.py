@@ -448,11 +448,15 @@ def test_who_may_only_look_gets_no_form(member):
     schedule = make_schedule(
         task=SENSITIVE, args=["bob"], kwargs={"password": "tr0ub4"}
     )
-    response = member("view_schedule").get(page(schedule))
+    response = member("view_schedule", "view_job_arguments").get(page(schedule))
     html = response.content.decode()
     assert 'name="cron"' not in html
     assert "tr0ub4" not in html
     assert '"password": "********************"' in field(response, "keyword_arguments")
+    response = member("view_schedule").get(page(schedule))
+    assert 'name="cron"' not in response.text
+    assert "bob" not in response.text
+    assert "Can view arguments and results of job" in field(response, "hidden_call")
     html = member("change_schedule").get(page(schedule)).content.decode()
     assert "tr0ub4" in html
     client = member("add_schedule", "view_schedule")
