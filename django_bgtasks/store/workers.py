@@ -10,7 +10,9 @@ from django.db.models import Exists, OuterRef
 
 from django_bgtasks.conf import get_settings
 from django_bgtasks.models import Job, Worker
+from django_bgtasks.models.worker import Instruction
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.version import VERSION
 
 
 def register(
@@ -39,6 +41,7 @@ def register(
                 "pid": pid,
                 "queues": list(queues),
                 "threads": threads,
+                "version": VERSION,
                 "started_at": now,
                 "heartbeat_at": now,
             },
@@ -46,14 +49,43 @@ def register(
     return row
 
 
-def beat(workers: Collection[UUID], now: datetime) -> int:
+def beat(workers: Collection[UUID], now: datetime, *, memory: int | None = None) -> int:
     """Say that ``workers`` are alive.
+
+    Args:
+        now: the time by the database's clock.
+        memory: bytes that a worker which beats for itself takes; None: who beats does
+            not know.
 
     Returns:
         How many of them have a row. One that has none was taken for dead.
     """
-    rows = Worker.objects.using(get_engine().alias)
-    return rows.filter(pk__in=workers).update(heartbeat_at=now)
+    rows = Worker.objects.using(get_engine().alias).filter(pk__in=workers)
+    if memory is None:
+        return rows.update(heartbeat_at=now)
+    return rows.update(heartbeat_at=now, memory=memory)
+
+
+def instruct(workers: Collection[UUID], instruction: str) -> int:
+    """Tell ``workers`` what to do; they hear of it within about a second.
+
+    What was told to stop cannot be told otherwise any more.
+
+    Args:
+        instruction: an ``Instruction``; empty to work as ever.
+
+    Returns:
+        To how many of them that is new.
+    """
+    rows = Worker.objects.using(get_engine().alias).filter(pk__in=workers)
+    others = rows.exclude(instruction__in=(instruction, Instruction.STOP))
+    return others.update(instruction=instruction)
+
+
+def instruction_of(worker: UUID) -> str | None:
+    """What a worker was told last, or empty; None if it has no row."""
+    rows = Worker.objects.using(get_engine().alias).filter(pk=worker)
+    return rows.values_list("instruction", flat=True).first()
 
 
 def lost_at(worker: Worker) -> datetime:

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from django_bgtasks.conf import get_settings
 from django_bgtasks.signals import logger
-from django_bgtasks.store import maintenance, workers
+from django_bgtasks.store import maintenance, queues, workers
+from django_bgtasks.worker import memory
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.rescue import rescue_lost
 from django_bgtasks.worker.scheduling import Scheduling
@@ -15,6 +16,9 @@ from django_bgtasks.worker.timer import Timer
 #: Seconds between two looks for jobs that were not begun in time. Where somebody claims
 #: them, they are found out at once.
 EXPIRY_INTERVAL = 60.0
+#: Seconds between two looks for paused queues that are to be resumed. The loop comes by
+#: as often anyway.
+RESUME_INTERVAL = 1.0
 
 
 def heartbeat_interval() -> float:
@@ -23,7 +27,7 @@ def heartbeat_interval() -> float:
 
 
 class Chores:
-    """Heartbeats, taking back lost jobs, promoting what is due, periodic jobs.
+    """Heartbeats, lost jobs, paused queues, what is due, periodic jobs.
 
     Args:
         worker: the id of the worker that does them.
@@ -41,6 +45,7 @@ class Chores:
         #: When to look for due jobs.
         self._promotion = Timer(settings.poll_interval.total_seconds(), clock.monotonic)
         self._expiry = Timer(EXPIRY_INTERVAL, clock.monotonic)
+        self._resuming = Timer(RESUME_INTERVAL, clock.monotonic)
         self._scheduling = Scheduling(clock) if schedules else None
 
     def beat(self) -> bool:
@@ -52,7 +57,8 @@ class Chores:
         if self._heartbeat.rest > 0:
             return True
         self._clock.sync()
-        if not workers.beat([self._worker], self._clock.now()):
+        taken = memory.resident_bytes() if memory.can_tell() else None
+        if not workers.beat([self._worker], self._clock.now(), memory=taken):
             return False
         # Only now: a database that can be read but not written is still in trouble.
         self._heartbeat.rest_again()
@@ -84,6 +90,8 @@ class Chores:
         """One look at each of them; a worker that is stopping makes no new jobs."""
         if self._scheduling is not None and not stopping:
             self._scheduling.do_what_is_due()
+        if self._resuming.is_due():
+            queues.resume_due(self._clock.now())
         if self._expiry.is_due():
             self._expire()
         if self._promotion.is_due():
