@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from django_bgtasks.conf import get_settings
-from django_bgtasks.models import Job, Worker
+from django_bgtasks.models import Job, JobQuerySet, Worker
 from django_bgtasks.models.worker import Instruction
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.version import VERSION
@@ -111,15 +111,34 @@ def claims_from(queues: Sequence[str], queue: str) -> bool:
     return queue in queues
 
 
-def take_lost(now: datetime, timeout: timedelta) -> list[Worker]:
-    """The workers that were not heard of for ``timeout``.
-
-    Each is given to one who asks, to be rescued; if that one dies as well, it is lost
-    again after the same time.
-    """
+def lost(now: datetime, timeout: timedelta) -> QuerySet[Worker]:
+    """The workers that were not heard of for ``timeout``."""
     rows = Worker.objects.using(get_engine().alias)
-    silent = rows.filter(heartbeat_at__lte=now - timeout)
+    return rows.filter(heartbeat_at__lte=now - timeout)
+
+
+def take_lost(
+    now: datetime, timeout: timedelta, among: Collection[UUID] | None = None
+) -> list[Worker]:
+    """Those that are ``lost``, each given to one who asks, to be rescued.
+
+    If that one dies as well, it is lost again after the same time.
+
+    Args:
+        among: only of these; None: of all.
+    """
+    silent = lost(now, timeout)
+    if among is not None:
+        silent = silent.filter(pk__in=among)
     return [w for w in silent if silent.filter(pk=w.pk).update(heartbeat_at=now)]
+
+
+def orphans() -> JobQuerySet:
+    """Running jobs of workers that have no row."""
+    alias = get_engine().alias
+    its_row = Worker.objects.using(alias).filter(pk=OuterRef("worker"))
+    running = Job.objects.using(alias)
+    return running.filter(worker__isnull=False).exclude(Exists(its_row))
 
 
 def register_missing(now: datetime, timeout: timedelta) -> None:
@@ -128,10 +147,6 @@ def register_missing(now: datetime, timeout: timedelta) -> None:
     A worker that was frozen may have claimed once more before it could know that it
     was taken for dead.
     """
-    alias = get_engine().alias
-    rows = Worker.objects.using(alias)
-    running = Job.objects.using(alias).filter(worker__isnull=False)
-    orphans = running.exclude(Exists(rows.filter(pk=OuterRef("worker"))))
     missing = [
         Worker(
             id=worker,
@@ -141,9 +156,10 @@ def register_missing(now: datetime, timeout: timedelta) -> None:
             started_at=now - timeout,
             heartbeat_at=now - timeout,
         )
-        for worker in orphans.values_list("worker", flat=True).distinct()
+        for worker in orphans().values_list("worker", flat=True).distinct()
     ]
     if missing:
+        rows = Worker.objects.using(get_engine().alias)
         rows.bulk_create(missing, ignore_conflicts=True)
 
 
