@@ -25,6 +25,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_bgtasks.admin.clean_up import CleanUp, is_something_left
 from django_bgtasks.admin.display import NOTHING, badge, moment
 from django_bgtasks.admin.permissions import may_view
 from django_bgtasks.admin.worker_actions import WorkerActions
@@ -46,7 +47,7 @@ _STATES = {
 
 
 @admin.register(Worker)
-class WorkerAdmin(WorkerActions):
+class WorkerAdmin(CleanUp, WorkerActions):
     """Workers come and go by themselves; here they are looked at and steered."""
 
     list_display = (
@@ -95,6 +96,14 @@ class WorkerAdmin(WorkerActions):
                 job_count=Coalesce(count, 0, output_field=IntegerField()),
             )
         )
+
+    # -- the list
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        note = {"is_something_left": is_something_left()}
+        return super().changelist_view(request, {**note, **(extra_context or {})})
 
     # -- the page of one
 
