@@ -51,6 +51,7 @@ class QueueAdmin(QueueActions):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         context = {
+            "title": _("Queues"),
             "queues": self._states() if self.has_view_permission(request) else [],
             "pause_form": PauseForm(),
             **self._rights(request),
