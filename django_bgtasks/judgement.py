@@ -15,9 +15,13 @@ from django_bgtasks._framework import TaskResultStatus, is_heard, task_finished
 from django_bgtasks.backend import DatabaseBackend, build_result
 from django_bgtasks.encoding import decode_known
 from django_bgtasks.exceptions import (
+    Cancel,
+    CancelRequested,
     NotJSON,
     ReferenceGone,
     Retry,
+    Snooze,
+    TimeLimitExceeded,
     WorkerLost,
     WorkerStopping,
 )
@@ -30,6 +34,7 @@ from django_bgtasks.outcomes import (
     Lost,
     Outcome,
     Released,
+    Snoozed,
     Succeeded,
     TimedOut,
 )
@@ -113,8 +118,14 @@ class Judgement:
 
     def _outcome_of(self, error: BaseException) -> Outcome:
         match error:
+            case Snooze(delay=delay):
+                return Snoozed(delay)
             case WorkerStopping():
                 return Released()
+            case Cancel() | CancelRequested():
+                return Cancelled(self._described(error))
+            case TimeLimitExceeded():
+                return TimedOut(self._described(error), self._retry_in(error))
             case WorkerLost():
                 return Lost(self._described(error), self._retry_in(error))
             case _:

@@ -24,17 +24,14 @@ from django_bgtasks.arguments import normalize_result, restore_call
 from django_bgtasks.conf import get_settings
 from django_bgtasks.context import TaskContext
 from django_bgtasks.exceptions import (
-    Cancel,
     CancelRequested,
     Interrupt,
-    Snooze,
     TimeLimitExceeded,
     UnknownTask,
 )
 from django_bgtasks.judgement import Judgement
 from django_bgtasks.models import Job
 from django_bgtasks.outcomes import (
-    Cancelled,
     Error,
     Expired,
     Failed,
@@ -43,7 +40,6 @@ from django_bgtasks.outcomes import (
     Released,
     Snoozed,
     Succeeded,
-    TimedOut,
     Unknown,
 )
 from django_bgtasks.redaction import loggable
@@ -334,16 +330,10 @@ class Execution(Judgement):
 
     def _outcome_of(self, error: BaseException) -> Outcome:
         match error:
-            case Snooze(delay=delay):
-                return Snoozed(delay)
             case NotBegun():
                 return Snoozed(TROUBLE_DELAY)
             case JobLost():
                 return Released()
-            case Cancel() | CancelRequested():
-                return Cancelled(self._described(error))
-            case TimeLimitExceeded():
-                return TimedOut(self._described(error), self._retry_in(error))
             case _:
                 return super()._outcome_of(error)
 
