@@ -108,6 +108,17 @@ def at_work():
         assert is_ready.wait(30)
         return worker
 
+    def until(condition):
+        """Wait for what some worker is going to do."""
+        pause = threading.Event()
+        for _ in range(3000):
+            if condition():
+                return
+            pause.wait(0.01)
+        pytest.fail("Never came true")
+
+    start.until = until
+    start.threads = lambda: [thread for _, thread in started]
     worker_started.connect(note)
     yield start
     worker_started.disconnect(note)

@@ -1,59 +1,43 @@
-"""Queues: which are paused, and pausing them."""
+"""Queues: what is on each, and which are paused."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib import admin, messages
-from django.contrib.admin.actions import delete_selected
-from django.contrib.auth import get_permission_codename
-from django.db.models import QuerySet
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext_lazy
+from django.utils.translation import gettext_lazy
 
-from django_bgtasks.admin.display import badge, moment
-from django_bgtasks.admin.reporting import log, tell
-from django_bgtasks.models import Queue
-from django_bgtasks.store import queues
-
-WERE_PAUSED = ngettext_lazy(
-    "%(count)d queue was paused.", "%(count)d queues were paused.", "count"
+from django_bgtasks.admin.display import NOTHING, badge, moment, recent_moment
+from django_bgtasks.admin.permissions import CANCEL, PAUSE, may, may_view
+from django_bgtasks.admin.queue_actions import (
+    PauseForm,
+    QueueActions,
+    to_clear,
 )
-WERE_RESUMED = ngettext_lazy(
-    "%(count)d queue was resumed.", "%(count)d queues were resumed.", "count"
-)
-PAUSED_ALREADY = ngettext_lazy(
-    "%(count)d queue had been paused before.",
-    "%(count)d queues had been paused before.",
-    "count",
-)
-NOT_PAUSED = ngettext_lazy(
-    "%(count)d queue was not paused.", "%(count)d queues were not paused.", "count"
-)
-PAUSED_STAY = ngettext_lazy(
-    "%(count)d paused queue cannot be deleted. Resume it first.",
-    "%(count)d paused queues cannot be deleted. Resume them first.",
-    "count",
-)
-
-if TYPE_CHECKING:
-    _Base = admin.ModelAdmin[Queue]
-else:
-    _Base = admin.ModelAdmin
+from django_bgtasks.models import Job, Queue
+from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.overview import COUNT_LIMIT, QueueState, queue_states
+from django_bgtasks.tasks import registered_tasks
+from django_bgtasks.wording import duration, number_up_to
 
 
 @admin.register(Queue)
-class QueueAdmin(_Base):
-    """Queues need no row. One is added by name so that the queue can be paused."""
+class QueueAdmin(QueueActions):
+    """Queues need no row: those of tasks and of jobs are shown, too."""
 
-    list_display = ("name", "state", "paused_since")
-    search_fields = ("name",)
-    actions = ("pause_selected", "resume_selected", "delete_selected")
+    list_display = ("name",)
+    change_list_template = "admin/django_bgtasks/queue/change_list.html"
 
     class Media:
         css = {"all": ("django_bgtasks/admin.css",)}
+        js = ("django_bgtasks/live.js",)
 
     def get_fields(self, request: HttpRequest, obj: Queue | None = None) -> Any:
         return ("name",) if obj is None else ("name", "state", "paused_since")
@@ -61,72 +45,111 @@ class QueueAdmin(_Base):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return () if obj is None else ("name", "state", "paused_since")
 
-    # -- who may
+    # -- the list
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing is edited. Who has the permission may pause and resume."""
-        return False
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {
+            "title": _("Queues"),
+            "queues": self._states() if self.has_view_permission(request) else [],
+            "pause_form": PauseForm(),
+            **self._rights(request),
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, context)
 
-    def has_pause_permission(self, request: HttpRequest) -> bool:
-        """Asked by Django for actions with ``permissions=["pause"]``."""
-        codename = get_permission_codename("change", self.opts)
-        return request.user.has_perm(f"{self.opts.app_label}.{codename}")
+    def _states(self) -> list[dict[str, Any]]:
+        """What the list says of each queue."""
+        now = get_engine().now()
+        states = {state.name: state for state in queue_states(now)}
+        rows = {queue.name: queue for queue in self.model.objects.all()}
+        names = {*states, *rows, *_of_tasks()}
+        return [
+            _shown(rows.get(name) or Queue(name=name), states.get(name), now)
+            for name in sorted(names)
+        ]
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A paused queue stays: without its row it would not be paused any more."""
-        if obj is not None and obj.paused_at is not None:
-            return False
-        return super().has_delete_permission(request, obj)
+    def _rights(self, request: HttpRequest) -> dict[str, bool]:
+        return {
+            "may_pause": may(request, PAUSE),
+            "may_clear": may(request, CANCEL),
+            "may_view_jobs": may_view(request, Job),
+        }
 
-    # -- columns
+    # -- the page of one
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Queue | None:
+        """The row, or one that is not written, of a queue that is known otherwise."""
+        queue = super().get_object(request, object_id, from_field)
+        if queue is None and from_field is None and _is_known(object_id):
+            return Queue(name=object_id)
+        return queue
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        queue: Queue | None = kwargs["obj"]
+        if queue is not None:
+            now = get_engine().now()
+            states = {state.name: state for state in queue_states(now)}
+            context |= {
+                **self._rights(request),
+                "queue": _shown(queue, states.get(queue.name), now),
+                "pause_form": PauseForm(),
+                "to_clear": to_clear(queue) if may(request, CANCEL) else None,
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, queue: Queue) -> SafeString:
-        if queue.paused_at is None:
-            return badge("active", _("Active"))
-        return badge("paused", _("Paused"))
+        return _state(queue)
 
-    @admin.display(description=gettext_lazy("paused since"), ordering="paused_at")
+    @admin.display(description=gettext_lazy("paused since"))
     def paused_since(self, queue: Queue) -> str:
         return moment(queue.paused_at)
 
-    # -- actions
 
-    @admin.action(
-        permissions=["pause"],
-        description=gettext_lazy("Pause selected %(verbose_name_plural)s"),
-    )
-    def pause_selected(self, request: HttpRequest, queryset: QuerySet[Queue]) -> None:
-        chosen = list(queryset)
-        active = [queue for queue in chosen if queue.paused_at is None]
-        for queue in active:
-            queues.pause(queue.name)
-        log(request, active, _("Paused."))
-        tell(request, WERE_PAUSED, len(active))
-        tell(request, PAUSED_ALREADY, len(chosen) - len(active), messages.WARNING)
+def _of_tasks() -> Iterable[str]:
+    return {task.queue_name for task in registered_tasks()}
 
-    @admin.action(
-        permissions=["pause"],
-        description=gettext_lazy("Resume selected %(verbose_name_plural)s"),
-    )
-    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Queue]) -> None:
-        chosen = list(queryset)
-        paused = [queue for queue in chosen if queue.paused_at is not None]
-        for queue in paused:
-            queues.resume(queue.name)
-        log(request, paused, _("Resumed."))
-        tell(request, WERE_RESUMED, len(paused))
-        tell(request, NOT_PAUSED, len(chosen) - len(paused), messages.WARNING)
 
-    @admin.action(
-        permissions=["delete"],
-        description=gettext_lazy("Delete selected %(verbose_name_plural)s"),
-    )
-    def delete_selected(
-        self, request: HttpRequest, queryset: QuerySet[Queue]
-    ) -> HttpResponse | None:
-        """Django's own, which asks first, for all but paused queues."""
-        active = queryset.filter(paused_at=None)
-        paused = queryset.exclude(paused_at=None).count()
-        tell(request, PAUSED_STAY, paused, messages.WARNING)
-        return delete_selected(self, request, active) if active.exists() else None
+def _is_known(name: str) -> bool:
+    if name in _of_tasks():
+        return True
+    return any(state.name == name for state in queue_states())
+
+
+def _shown(queue: Queue, state: QueueState | None, now: datetime) -> dict[str, Any]:
+    """A queue as the list and its page show it; without a state, there is nothing."""
+    oldest = None if state is None else state.oldest_due
+    return {
+        "name": queue.name,
+        "query": urlencode({"queue": queue.name}),
+        "is_paused": queue.paused_at is not None,
+        "state": _state(queue),
+        "oldest": NOTHING if oldest is None else duration(now - oldest),
+        **{
+            kind: _number(state, kind)
+            for kind in ("waiting", "scheduled", "running", "failed")
+        },
+    }
+
+
+def _number(state: QueueState | None, kind: str) -> str:
+    if state is None:
+        return "0"
+    number: int = getattr(state, kind)
+    return number_up_to(COUNT_LIMIT, number + (kind in state.capped))
+
+
+def _state(queue: Queue) -> SafeString:
+    if queue.paused_at is None:
+        return badge("active", _("Active"))
+    paused = badge("paused", _("Paused"))
+    if queue.resume_at is None:
+        return paused
+    until = format_html(_("until {time}"), time=recent_moment(queue.resume_at))
+    return format_html('{} <span class="bgtasks-note">{}</span>', paused, until)

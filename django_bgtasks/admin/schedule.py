@@ -8,11 +8,22 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -31,7 +42,7 @@ from django_bgtasks.admin.display import (
     recent_moment,
     visible_call,
 )
-from django_bgtasks.admin.permissions import VIEW_ARGUMENTS, may
+from django_bgtasks.admin.permissions import VIEW_ARGUMENTS, may, may_view
 from django_bgtasks.admin.schedule_actions import ScheduleActions
 from django_bgtasks.admin.schedule_form import (
     ZONES_ID,
@@ -39,6 +50,7 @@ from django_bgtasks.admin.schedule_form import (
     preview,
     zone_names,
 )
+from django_bgtasks.admin.sparkline import LENGTH, listed, sparkline, summary
 from django_bgtasks.admin.upcoming import upcoming
 from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.models import Job, Schedule
@@ -47,6 +59,7 @@ from django_bgtasks.models.schedule import Source
 from django_bgtasks.rules import interval_text
 from django_bgtasks.store import schedules
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.history import last_jobs
 from django_bgtasks.tasks import find_task, secrets_of
 from django_bgtasks.wording import duration
 
@@ -128,6 +141,19 @@ _DECLARED = {
 }
 
 
+class ScheduleChangeList(ChangeList):
+    """Looks up the last jobs of all schedules on the page at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        shown: list[Any] = list(self.result_list)
+        past = last_jobs([schedule.pk for schedule in shown], LENGTH)
+        now = timezone.now()
+        for schedule in shown:
+            schedule.last_jobs_drawn = sparkline(past[schedule.pk], now)
+        self.result_list = shown
+
+
 class StateFilter(admin.SimpleListFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
@@ -167,6 +193,7 @@ class ScheduleAdmin(ScheduleActions):
         "when",
         "next_run",
         "last_job_link",
+        "last_jobs_drawn",
         "last_run",
         "task",
         "source",
@@ -184,8 +211,15 @@ class ScheduleAdmin(ScheduleActions):
         return (
             super()
             .get_queryset(request)
-            .annotate(state=_STATE, last_job_status=Subquery(job.values("status")))
+            .annotate(
+                state=_STATE,
+                last_job_status=Subquery(job.values("status")),
+                links_to_jobs=Value(may_view(request, Job), BooleanField()),
+            )
         )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return ScheduleChangeList
 
     # -- the form
 
@@ -259,6 +293,8 @@ class ScheduleAdmin(ScheduleActions):
                 "declared": _DECLARED.get(Source(schedule.source), ""),
                 "problem": masked(schedule.problem, secrets_of(schedule)),
                 "show_steering": self.has_steer_permission(request),
+                "may_view_jobs": may_view(request, Job),
+                "history": _history(schedule, with_links=may_view(request, Job)),
                 "jobs_query": urlencode({"schedule": schedule.pk}),
             }
         return super().render_change_form(request, context, *args, **kwargs)
@@ -313,11 +349,15 @@ class ScheduleAdmin(ScheduleActions):
         if schedule.last_job_status is None:
             return _("deleted")
         status = Status(schedule.last_job_status)
-        return format_html(
-            '<a href="{}">{}</a>',
-            reverse("admin:django_bgtasks_job_change", args=[schedule.last_job]),
-            badge(status, str(status.label)),
-        )
+        shown = badge(status, str(status.label))
+        if not schedule.links_to_jobs:
+            return shown
+        url = reverse("admin:django_bgtasks_job_change", args=[schedule.last_job])
+        return format_html('<a href="{}">{}</a>', url, shown)
+
+    @admin.display(description=gettext_lazy("last jobs"))
+    def last_jobs_drawn(self, schedule: Any) -> str:
+        return str(schedule.last_jobs_drawn)
 
     @admin.display(description=gettext_lazy("task"))
     def task_name(self, schedule: Schedule) -> str:
@@ -373,6 +413,17 @@ def _without_call() -> Any:
     *rest, (title, jobs) = _TO_READ
     others = [line for line in jobs["fields"] if line not in _CALL]
     return (*rest, (title, {"fields": (_HIDDEN_CALL, *others)}))
+
+
+def _history(schedule: Schedule, *, with_links: bool) -> dict[str, Any]:
+    """How its last jobs went: drawn, in a sentence, one by one."""
+    jobs = last_jobs([schedule.pk], LENGTH)[schedule.pk]
+    now = timezone.now()
+    return {
+        "drawing": sparkline(jobs, now),
+        "summary": summary(jobs, now),
+        "jobs": listed(jobs, now, with_links=with_links),
+    }
 
 
 def _upcoming(schedule: Schedule) -> dict[str, Any]:

@@ -208,13 +208,16 @@ def _held(job: Job, now: datetime) -> Iterator[Explanation]:
         yield _queue_paused(paused)
     known = list(Worker.objects.using(get_engine().alias).all())
     live = [worker for worker in known if workers.is_live(worker, now)]
-    takers = [
+    its_own = [
         worker for worker in live if workers.claims_from(worker.queues, job.queue)
     ]
-    if live and not takers:
-        yield _none_for_its_queue(job, live)
-    elif not live:
+    takers = [worker for worker in its_own if not worker.instruction]
+    if not live:
         yield _none_alive(job, known, now)
+    elif not its_own:
+        yield _none_for_its_queue(job, live)
+    elif not takers:
+        yield _none_claims(job, its_own)
     if job.unknown_since is not None:
         yield _task_unknown(job, job.unknown_since)
     if is_due:
@@ -267,12 +270,17 @@ def _pause_of(queue: str) -> Queue | None:
 
 
 def _queue_paused(queue: Queue) -> Explanation:
+    text = _("Queue {queue} has been paused since {time}.")
+    facts = {"queue": queue.name, "since": queue.paused_at}
+    if queue.resume_at is not None:
+        text = _("Queue {queue} has been paused since {time}, until {end}.")
+        facts["until"] = queue.resume_at
     return Explanation(
         code="queue_paused",
-        text=_("Queue {queue} has been paused since {time}.").format(
-            queue=queue, time=_time(queue.paused_at)
+        text=text.format(
+            queue=queue, time=_time(queue.paused_at), end=_time(queue.resume_at)
         ),
-        facts={"queue": queue.name, "since": queue.paused_at},
+        facts=facts,
     )
 
 
@@ -286,6 +294,19 @@ def _none_for_its_queue(job: Job, live: list[Worker]) -> Explanation:
         code="no_worker",
         text=text.format(queue=job.queue, count=len(live)),
         facts={"queue": job.queue, "live_workers": len(live)},
+    )
+
+
+def _none_claims(job: Job, steered: list[Worker]) -> Explanation:
+    text = ngettext(
+        "The one worker of queue {queue} was told to claim nothing more.",
+        "All {count} workers of queue {queue} were told to claim nothing more.",
+        len(steered),
+    )
+    return Explanation(
+        code="workers_quiet",
+        text=text.format(queue=job.queue, count=len(steered)),
+        facts={"queue": job.queue, "workers": len(steered)},
     )
 
 

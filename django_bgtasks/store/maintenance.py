@@ -12,6 +12,7 @@ from django_bgtasks.models import Job, JobQuerySet
 from django_bgtasks.models.job import Status
 from django_bgtasks.signals import jobs_cancelled
 from django_bgtasks.store import wakeup
+from django_bgtasks.store.counting import count_up_to
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.engines.base import delete_jobs
 from django_bgtasks.store.expiry import cancel_expired, expired_by
@@ -107,9 +108,20 @@ def expire(now: datetime, limit: int = BATCH) -> list[UUID]:
     return ids
 
 
-def count_prunable(now: datetime, retention: Mapping[str, timedelta | None]) -> int:
-    """How many jobs ``prune`` would delete in all."""
-    return sum(rows.count() for rows in _prunable(now, retention))
+def count_prunable(
+    now: datetime,
+    retention: Mapping[str, timedelta | None],
+    limit: int | None = None,
+) -> int:
+    """How many jobs ``prune`` would delete in all.
+
+    Args:
+        limit: one more than that, if there are more; None counts all.
+    """
+    kinds = _prunable(now, retention)
+    if limit is None:
+        return sum(rows.count() for rows in kinds)
+    return min(sum(count_up_to(limit, rows) for rows in kinds), limit + 1)
 
 
 def _prunable(

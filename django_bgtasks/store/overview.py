@@ -193,6 +193,13 @@ def waiting_jobs(limit: int) -> dict[str, int]:
 # -- queues
 
 
+def queue_states(
+    now: datetime | None = None, limit: int = COUNT_LIMIT
+) -> tuple[QueueState, ...]:
+    """The queues alone, as ``overview`` has them."""
+    return tuple(_queues(now or get_engine().now(), limit, _running()))
+
+
 class _Sample(NamedTuple):
     """Jobs to count by queue.
 

@@ -6,11 +6,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from django_bgtasks.conf import get_settings
-from django_bgtasks.models import Job, Worker
+from django_bgtasks.models import Job, JobQuerySet, Worker
+from django_bgtasks.models.worker import Instruction
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.version import VERSION
 
 
 def register(
@@ -39,6 +41,7 @@ def register(
                 "pid": pid,
                 "queues": list(queues),
                 "threads": threads,
+                "version": VERSION,
                 "started_at": now,
                 "heartbeat_at": now,
             },
@@ -46,14 +49,43 @@ def register(
     return row
 
 
-def beat(workers: Collection[UUID], now: datetime) -> int:
+def beat(workers: Collection[UUID], now: datetime, *, memory: int | None = None) -> int:
     """Say that ``workers`` are alive.
+
+    Args:
+        now: the time by the database's clock.
+        memory: bytes that a worker which beats for itself takes; None: who beats does
+            not know.
 
     Returns:
         How many of them have a row. One that has none was taken for dead.
     """
-    rows = Worker.objects.using(get_engine().alias)
-    return rows.filter(pk__in=workers).update(heartbeat_at=now)
+    rows = Worker.objects.using(get_engine().alias).filter(pk__in=workers)
+    if memory is None:
+        return rows.update(heartbeat_at=now)
+    return rows.update(heartbeat_at=now, memory=memory)
+
+
+def instruct(workers: Collection[UUID], instruction: str) -> int:
+    """Tell ``workers`` what to do; they hear of it within about a second.
+
+    What was told to stop cannot be told otherwise any more.
+
+    Args:
+        instruction: an ``Instruction``; empty to work as ever.
+
+    Returns:
+        To how many of them that is new.
+    """
+    rows = Worker.objects.using(get_engine().alias).filter(pk__in=workers)
+    others = rows.exclude(instruction__in=(instruction, Instruction.STOP))
+    return others.update(instruction=instruction)
+
+
+def instruction_of(worker: UUID) -> str | None:
+    """What a worker was told last, or empty; None if it has no row."""
+    rows = Worker.objects.using(get_engine().alias).filter(pk=worker)
+    return rows.values_list("instruction", flat=True).first()
 
 
 def lost_at(worker: Worker) -> datetime:
@@ -79,15 +111,34 @@ def claims_from(queues: Sequence[str], queue: str) -> bool:
     return queue in queues
 
 
-def take_lost(now: datetime, timeout: timedelta) -> list[Worker]:
-    """The workers that were not heard of for ``timeout``.
-
-    Each is given to one who asks, to be rescued; if that one dies as well, it is lost
-    again after the same time.
-    """
+def lost(now: datetime, timeout: timedelta) -> QuerySet[Worker]:
+    """The workers that were not heard of for ``timeout``."""
     rows = Worker.objects.using(get_engine().alias)
-    silent = rows.filter(heartbeat_at__lte=now - timeout)
+    return rows.filter(heartbeat_at__lte=now - timeout)
+
+
+def take_lost(
+    now: datetime, timeout: timedelta, among: Collection[UUID] | None = None
+) -> list[Worker]:
+    """Those that are ``lost``, each given to one who asks, to be rescued.
+
+    If that one dies as well, it is lost again after the same time.
+
+    Args:
+        among: only of these; None: of all.
+    """
+    silent = lost(now, timeout)
+    if among is not None:
+        silent = silent.filter(pk__in=among)
     return [w for w in silent if silent.filter(pk=w.pk).update(heartbeat_at=now)]
+
+
+def orphans() -> JobQuerySet:
+    """Running jobs of workers that have no row."""
+    alias = get_engine().alias
+    its_row = Worker.objects.using(alias).filter(pk=OuterRef("worker"))
+    running = Job.objects.using(alias)
+    return running.filter(worker__isnull=False).exclude(Exists(its_row))
 
 
 def register_missing(now: datetime, timeout: timedelta) -> None:
@@ -96,10 +147,6 @@ def register_missing(now: datetime, timeout: timedelta) -> None:
     A worker that was frozen may have claimed once more before it could know that it
     was taken for dead.
     """
-    alias = get_engine().alias
-    rows = Worker.objects.using(alias)
-    running = Job.objects.using(alias).filter(worker__isnull=False)
-    orphans = running.exclude(Exists(rows.filter(pk=OuterRef("worker"))))
     missing = [
         Worker(
             id=worker,
@@ -109,9 +156,10 @@ def register_missing(now: datetime, timeout: timedelta) -> None:
             started_at=now - timeout,
             heartbeat_at=now - timeout,
         )
-        for worker in orphans.values_list("worker", flat=True).distinct()
+        for worker in orphans().values_list("worker", flat=True).distinct()
     ]
     if missing:
+        rows = Worker.objects.using(get_engine().alias)
         rows.bulk_create(missing, ignore_conflicts=True)
 
 

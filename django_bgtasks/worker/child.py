@@ -15,6 +15,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: The exit code of a worker in whose place another one shall start at once. 0 says that
 #: it is done, everything else that it failed.
 MAKES_ROOM = 75
+#: The exit code of a worker in whose place no other one shall start.
+ENDS_FOR_GOOD = 76
 
 
 def main(options: WorkerOptions, worker: UUID, memory: Any, orders: Connection) -> None:

@@ -8,7 +8,8 @@ from django.db import DatabaseError, InterfaceError
 
 from django_bgtasks.conf import get_settings
 from django_bgtasks.signals import logger
-from django_bgtasks.store import maintenance, tallies, workers
+from django_bgtasks.store import maintenance, queues, tallies, workers
+from django_bgtasks.worker import memory
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.rescue import rescue_lost
 from django_bgtasks.worker.scheduling import Scheduling
@@ -19,6 +20,9 @@ from django_bgtasks.worker.timer import Timer
 EXPIRY_INTERVAL = 60.0
 #: Seconds between two looks how many jobs wait, for statistics.
 SAMPLE_INTERVAL = 60.0
+#: Seconds between two looks for paused queues that are to be resumed. The loop comes by
+#: as often anyway.
+RESUME_INTERVAL = 1.0
 
 
 def heartbeat_interval() -> float:
@@ -27,7 +31,7 @@ def heartbeat_interval() -> float:
 
 
 class Chores:
-    """Heartbeats, taking back lost jobs, promoting what is due, periodic jobs, samples.
+    """Heartbeats, lost jobs, paused queues, what is due, periodic jobs, samples.
 
     Args:
         worker: the id of the worker that does them.
@@ -48,6 +52,7 @@ class Chores:
         self._sample = Timer(SAMPLE_INTERVAL, clock.monotonic, rest_first=True)
         # Each worker looks at another second, so that one finds what another has written.
         self._sample_second = worker.int % 50
+        self._resuming = Timer(RESUME_INTERVAL, clock.monotonic)
         self._scheduling = Scheduling(clock) if schedules else None
 
     def beat(self) -> bool:
@@ -59,7 +64,8 @@ class Chores:
         if self._heartbeat.rest > 0:
             return True
         self._clock.sync()
-        if not workers.beat([self._worker], self._clock.now()):
+        taken = memory.resident_bytes() if memory.can_tell() else None
+        if not workers.beat([self._worker], self._clock.now(), memory=taken):
             return False
         # Only now: a database that can be read but not written is still in trouble.
         self._heartbeat.rest_again()
@@ -91,6 +97,8 @@ class Chores:
         """One look at each of them; a worker that is stopping makes no new jobs."""
         if self._scheduling is not None and not stopping:
             self._scheduling.do_what_is_due()
+        if self._resuming.is_due():
+            queues.resume_due(self._clock.now())
         if self._expiry.is_due():
             self._expire()
         if self._sample.is_due() and not stopping:

@@ -6,12 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections
 from django.dispatch import Signal
 
@@ -19,48 +18,34 @@ from django_bgtasks import middleware, signals
 from django_bgtasks._framework import (
     TaskResultStatus,
     is_heard,
-    task_finished,
     task_started,
 )
 from django_bgtasks.arguments import normalize_result, restore_call
-from django_bgtasks.backend import DatabaseBackend, build_result
 from django_bgtasks.conf import get_settings
 from django_bgtasks.context import TaskContext
-from django_bgtasks.encoding import decode_known
 from django_bgtasks.exceptions import (
-    Cancel,
     CancelRequested,
     Interrupt,
-    NotJSON,
-    ReferenceGone,
-    Retry,
-    Snooze,
     TimeLimitExceeded,
     UnknownTask,
-    WorkerLost,
-    WorkerStopping,
 )
+from django_bgtasks.judgement import Judgement
 from django_bgtasks.models import Job
-from django_bgtasks.models.job import OnLost
 from django_bgtasks.outcomes import (
-    Cancelled,
     Error,
     Expired,
     Failed,
-    Lost,
     Outcome,
     Recorded,
     Released,
     Snoozed,
     Succeeded,
-    TimedOut,
     Unknown,
 )
-from django_bgtasks.redaction import Secrets, loggable, while_handling
-from django_bgtasks.results import TaskError, TaskResult
+from django_bgtasks.redaction import loggable
 from django_bgtasks.retries import RetryPolicy
-from django_bgtasks.signals import job_ended, job_started, logger
-from django_bgtasks.tasks import Task, find_task, with_row_options
+from django_bgtasks.signals import job_started, logger
+from django_bgtasks.tasks import Task
 from django_bgtasks.worker.atomic import JobLost, NotBegun, run_atomically
 from django_bgtasks.worker.board import Board
 from django_bgtasks.worker.clock import Clock
@@ -73,7 +58,7 @@ from django_bgtasks.worker.job_run import JobRun
 TROUBLE_DELAY = timedelta(seconds=1)
 
 
-class Execution:
+class Execution(Judgement):
     """A claimed job, how to run it, and how to stop it.
 
     Made by the worker's loop and run in an executor thread; ``interrupt`` is called
@@ -88,15 +73,12 @@ class Execution:
 
     #: On the monotonic clock; None before the body runs, or without a limit.
     deadline: float | None = None
-    #: Seconds that it took, once it is over.
-    duration = 0.0
     #: Where it says that it runs.
     _place: tuple[Board, int] | None = None
     #: The body of an async task, once it is awaited.
     _body: asyncio.Future[Any] | None = None
     #: Why it was interrupted.
     _reason: type[Interrupt] | None = None
-    _outcome: Outcome | None = None
     #: Whether the body was come to.
     _has_begun = False
     #: Whether its success was written in the transaction of its body.
@@ -107,17 +89,13 @@ class Execution:
     _saw_cancellation = False
     #: Until when it may stop by itself.
     _patience_ends: float | None = None
-    _secrets: Secrets | None = None
+
+    _clock: Clock
 
     def __init__(self, job: Job, clock: Clock) -> None:
-        self.job = job
-        self.task = find_task(job.task)
+        super().__init__(job, clock)
         self.claimed_at = self._began = clock.monotonic()
-        self._clock = clock
         self._interruptible = Interruptible()
-        if self.task is not None and self.task.redaction is not None:
-            # Noted now, for the body may change what it is given.
-            self._secrets = self.task.redaction.secrets(job.args, job.kwargs)
 
     @property
     def _grace(self) -> float:
@@ -183,16 +161,6 @@ class Execution:
         if self._body is not None:
             self._body.get_loop().call_soon_threadsafe(self._body.cancel)
         self._interruptible.interrupt(reason)
-
-    def lose(self, error: BaseException) -> Outcome:
-        """The outcome of a run that ended elsewhere, in a process that is no more.
-
-        By the same way as if the body had raised ``error`` here.
-        """
-        started_at = self.job.started_at or self._clock.now()
-        self._began -= (self._clock.now() - started_at).total_seconds()
-        # As within its except block: Django's receiver logs the exception at hand.
-        return while_handling(error, lambda: self._fail(error))
 
     def _leave_thread_clean(self) -> None:
         leave_connections_clean()
@@ -307,12 +275,6 @@ class Execution:
         delay = RetryPolicy().delay(self.job.attempt) if again else None
         return Failed(self._described(error), delay)
 
-    @cached_property
-    def result(self) -> TaskResult[Any, Any]:
-        """The job as Django's snapshot, while it runs."""
-        task = cast("Task[Any, Any]", self.task)
-        return build_result(self.job, with_row_options(task, self.job))
-
     def _begin(self) -> None:
         if self.job.timeout is not None:
             self.deadline = self._began + self.job.timeout
@@ -344,21 +306,9 @@ class Execution:
         self._announce(TaskResultStatus.SUCCESSFUL, value=value)
         return self._end(self._outcome)
 
-    def _fail(self, error: BaseException) -> Outcome:
-        if self._secrets is None:
-            return self._judge(error)
-        # Receivers log the exception at hand, as Django's own does, and its frames
-        # hold the variables.
-        stand_in = loggable(error, self._secrets)
-        return while_handling(stand_in, lambda: self._judge(error))
-
-    def _judge(self, error: BaseException) -> Outcome:
-        self._outcome = outcome = self._outcome_of(self._reason_behind(error))
-        if isinstance(outcome, Cancelled) or (
-            isinstance(outcome, (Failed, TimedOut, Lost)) and outcome.retry_in is None
-        ):
-            self._announce(TaskResultStatus.FAILED, error=outcome.error)
-        return self._end(outcome)
+    def _end(self, outcome: Outcome) -> Outcome:
+        self.duration = self._clock.monotonic() - self._began
+        return super()._end(outcome)
 
     def _reason_behind(self, error: BaseException) -> BaseException:
         """The interruption, if that is what ``error`` comes from; else ``error``.
@@ -380,20 +330,12 @@ class Execution:
 
     def _outcome_of(self, error: BaseException) -> Outcome:
         match error:
-            case Snooze(delay=delay):
-                return Snoozed(delay)
             case NotBegun():
                 return Snoozed(TROUBLE_DELAY)
-            case WorkerStopping() | JobLost():
+            case JobLost():
                 return Released()
-            case Cancel() | CancelRequested():
-                return Cancelled(self._described(error))
-            case TimeLimitExceeded():
-                return TimedOut(self._described(error), self._retry_in(error))
-            case WorkerLost():
-                return Lost(self._described(error), self._retry_in(error))
             case _:
-                return Failed(self._described(error), self._retry_in(error))
+                return super()._outcome_of(error)
 
     def _outcome_of_unknown(self) -> Outcome:
         grace = get_settings().unknown_task_grace
@@ -401,81 +343,6 @@ class Execution:
         if since is None or self._clock.now() - since < grace:
             return Unknown()
         return Failed(Error.from_exception(UnknownTask(self.job.task, grace)), None)
-
-    def _described(self, error: BaseException) -> Error:
-        return Error.from_exception(error, self._secrets)
-
-    def _retry_in(self, error: BaseException) -> timedelta | None:
-        # What is no JSON now will be none the next time; and if it is the return
-        # value, the work is done. Nor does a row come back that is gone.
-        if self.job.attempt >= self.job.max_attempts or isinstance(
-            error, (NotJSON, ReferenceGone)
-        ):
-            return None
-        if isinstance(error, WorkerLost) and self.job.on_lost == OnLost.FAIL:
-            return None
-        if isinstance(error, Retry) and error.delay is not None:
-            return error.delay
-        if self.task is None:
-            return RetryPolicy().delay(self.job.attempt)
-        try:
-            return self.task.retry_delay(error, self.result)
-        except Exception as trouble:  # noqa: BLE001 (whatever it raises, the job goes on)
-            logger.error(
-                "The backoff of %s raised; the default one is used",
-                self.job.task,
-                exc_info=loggable(trouble, self._secrets),
-            )
-            return RetryPolicy().delay(self.job.attempt)
-
-    def _announce(
-        self, status: TaskResultStatus, value: Any = None, error: Error | None = None
-    ) -> None:
-        """Send Django's ``task_finished``, inside the except block if there is one.
-
-        In the thread of ``task_started``, so that what a receiver opened there (a
-        span, a scope) can be closed.
-        """
-        failed = status == TaskResultStatus.FAILED
-        if self.task is None or not is_heard(
-            task_finished, logging.ERROR if failed else logging.INFO
-        ):
-            return
-        errors = list(self.result.errors)
-        if error is not None:
-            errors.append(
-                TaskError(
-                    exception_class_path=error.exception_class_path,
-                    traceback=error.traceback,
-                    summary=error.summary,
-                )
-            )
-        result: TaskResult[Any, Any] = replace(
-            self.result,
-            status=status,
-            job_status=str(status.value),
-            finished_at=self._clock.now(),
-            errors=errors,
-        )
-        object.__setattr__(result, "_return_value", decode_known(value))
-        task_finished.send_robust(self._sender, task_result=result)
-
-    def _end(self, outcome: Outcome) -> Outcome:
-        self.duration = self._clock.monotonic() - self._began
-        is_routine = isinstance(outcome, Succeeded)
-        if not is_routine or signals.is_heard(job_ended, logging.INFO):
-            job_ended.send_robust(
-                Job, job=self.job, outcome=outcome, duration=self.duration
-            )
-        return outcome
-
-    @property
-    def _sender(self) -> type:
-        try:
-            return type(self.result.task.get_backend())
-        except ImproperlyConfigured:
-            # Its alias has gone from TASKS since it was enqueued.
-            return DatabaseBackend
 
 
 def _send(signal: Signal, sender: type, **facts: Any) -> None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from uuid import UUID
 
 from django_bgtasks.conf import get_settings
-from django_bgtasks.exceptions import WorkerLost
-from django_bgtasks.models import Job, Worker
+from django_bgtasks.judgement import Judgement
+from django_bgtasks.models import Job
 from django_bgtasks.outcomes import Released
+from django_bgtasks.rescuing import BATCH, not_heard_of
 from django_bgtasks.signals import logger
 from django_bgtasks.store import lifecycle, workers
 from django_bgtasks.worker.clock import Clock
-from django_bgtasks.worker.execution import Execution
 from django_bgtasks.worker.settling import Settler
-
-#: Jobs that one transaction takes back.
-BATCH = 500
 
 #: What ended a job of a dead worker; None if the job had not begun.
 Verdict = Callable[[Job], BaseException | None]
@@ -45,8 +41,8 @@ def rescue(worker: UUID, verdict: Verdict, clock: Clock) -> int:
             if error is None:
                 settler.add(job, Released())
             else:
-                execution = Execution(job, clock)
-                settler.add(job, execution.lose(error), execution.duration)
+                judgement = Judgement(job, clock)
+                settler.add(job, judgement.lose(error), judgement.duration)
         settler.settle()
     settler.tallier.write()
     workers.deregister(worker)
@@ -58,7 +54,7 @@ def rescue_lost(clock: Clock) -> None:
     timeout = get_settings().heartbeat_timeout
     workers.register_missing(clock.now(), timeout)
     for lost in workers.take_lost(clock.now(), timeout):
-        jobs = rescue(lost.pk, _not_heard_of(lost, timeout), clock)
+        jobs = rescue(lost.pk, not_heard_of(lost, timeout), clock)
         logger.warning(
             "Worker %s was not heard of for %s; %s jobs were taken back from it",
             lost,
@@ -66,8 +62,3 @@ def rescue_lost(clock: Clock) -> None:
             jobs,
             extra={"worker_id": str(lost.pk)},
         )
-
-
-def _not_heard_of(lost: Worker, timeout: timedelta) -> Verdict:
-    how = f"The worker {lost} was not heard of for {timeout}"
-    return lambda job: WorkerLost(how, job.attempt, job.max_attempts)

@@ -13,9 +13,10 @@ from django_bgtasks.signals import job_lost, logger
 from django_bgtasks.store import lifecycle
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.engines.base import Want
+from django_bgtasks.store.measuring import Run
 from django_bgtasks.tasks import secrets_of
 from django_bgtasks.worker.clock import Clock
-from django_bgtasks.worker.tallying import Run, Tallier
+from django_bgtasks.worker.tallying import Tallier
 
 
 def _tell_nobody(jobs: Iterable[Job]) -> None:

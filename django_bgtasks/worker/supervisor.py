@@ -199,7 +199,10 @@ class Supervisor:
     def _plan(self, seat: _Seat, death: Death) -> None:
         """Decide what becomes of a seat whose worker has ended."""
         seat.worker = new_id()
-        if seat.options.isolated:
+        if death.status == child.ENDS_FOR_GOOD:
+            self._seats.remove(seat)
+            logger.info("%s, as it was told; no other one starts", death.cause)
+        elif seat.options.isolated:
             self._seats.remove(seat)
             if self._options.drain:
                 # It may have handed back jobs when the others had ended already.

@@ -19,6 +19,7 @@ from django_bgtasks.exceptions import WorkerStopping
 from django_bgtasks.models import Job
 from django_bgtasks.models import Worker as WorkerRow
 from django_bgtasks.models.job import new_id
+from django_bgtasks.models.worker import Instruction
 from django_bgtasks.outcomes import Outcome, Recorded, Released
 from django_bgtasks.signals import logger, worker_started, worker_stopped
 from django_bgtasks.store import lifecycle, workers
@@ -41,7 +42,8 @@ from django_bgtasks.worker.share import Share
 from django_bgtasks.worker.timer import Timer
 from django_bgtasks.worker.trouble import Trouble
 
-CANCEL_CHECK_INTERVAL = 1.0
+#: Seconds between two looks whether somebody has cancelled a job, or steers the worker.
+WISHES_INTERVAL = 1.0
 #: How long interrupted tasks get to unwind before the worker leaves without them.
 UNWIND_GRACE = 2.0
 #: Jobs that one claim takes at the most: enough for full speed, and on SQLite little
@@ -84,6 +86,8 @@ class Worker:
         self.was_taken_for_dead = False
         #: Whether it ends so that another one can take its place.
         self.makes_room = False
+        #: Whether it ends since somebody wants that, and nobody shall take its place.
+        self.ends_for_good = False
         self._id = worker_id or new_id()
         self._is_supervised = board is not None
         self._board = board or Board(bytearray(board_size(options.threads)))
@@ -102,6 +106,8 @@ class Worker:
         self._ended: deque[tuple[Execution, Outcome]] = deque()
         self._ring_below = 0
         self._share = Share(options, self._monotonic)
+        #: What it was told by somebody who steers it; empty: nothing.
+        self._instruction = ""
         self._idle = False
         self._stopping = False
         self._trouble = Trouble(self._ears.wait)
@@ -152,7 +158,7 @@ class Worker:
         """Say that this worker is there, and get ready to claim."""
         self._connect()
         self._clock.sync()
-        self._cancel_check = Timer(CANCEL_CHECK_INTERVAL, self._monotonic)
+        self._wishes = Timer(WISHES_INTERVAL, self._monotonic)
         self._patience = Patience(
             get_engine().quick_pause,
             self._settings.poll_interval.total_seconds(),
@@ -309,6 +315,9 @@ class Worker:
             return True
         if self._running or self._settler:
             return False
+        if self._instruction:
+            # Who is quiet makes no room: another one would not be.
+            return self.ends_for_good or self.options.isolated
         if self._share.is_done:
             self.makes_room = True
             return True
@@ -376,21 +385,40 @@ class Worker:
         if deadline is not None:
             deadlines.append(deadline)
         pauses = [moment - self._monotonic() for moment in deadlines]
-        pauses += [self._patience.pause, self._chores.rest]
+        # In time for wishes, and for the limits of bodies that begin meanwhile.
+        pauses += [self._chores.rest, self._wishes.rest]
+        if not self._instruction:
+            pauses.append(self._patience.pause)
         if self._tallier:
             pauses.append(self._tallier.rest)
-        if self._running:
-            # Somebody may cancel, and a body that begins may set a time limit.
-            pauses.append(CANCEL_CHECK_INTERVAL)
         return min(pauses)
 
     def _look_after_rows(self) -> None:
-        if self._cancel_check.is_due():
+        if self._wishes.is_due():
+            self._heed_instruction()
             self._interrupt_cancelled()
             streams.plug_gaps()
         self._share.look_at_memory()
         self._chores.do_what_is_due(stopping=self._stopping)
         self._tallier.write_if_due()
+
+    def _heed_instruction(self) -> None:
+        """Do what somebody has told this worker by its row."""
+        told = workers.instruction_of(self._id)
+        # Without a row it was taken for dead, and the next heartbeat finds out.
+        if told is None or told == self._instruction:
+            return
+        self._instruction = told
+        self.ends_for_good = told in (Instruction.DRAIN, Instruction.STOP)
+        self._stopping |= told == Instruction.STOP
+        logger.info(
+            "Worker %s was told: %s",
+            self._row,
+            told or "work as ever",
+            extra={"worker_id": str(self._id)},
+        )
+        # So that the next round, which does it, comes at once.
+        self._ears.ring()
 
     def _interrupt_cancelled(self) -> None:
         if not self._running:
@@ -413,8 +441,9 @@ class Worker:
         waited = self._monotonic() - first.claimed_at
         if self.options.isolated and not self._stopping:
             return
-        if waited >= LONGEST_WAIT or self._stopping:
+        if waited >= LONGEST_WAIT:
             self._pace.note(MEMORY, MEMORY * waited)
+        if waited >= LONGEST_WAIT or self._stopping or self._instruction:
             for execution in self._executor.withdraw():
                 self._running.remove(execution)
                 self._settler.add(execution.job, Released())
@@ -460,7 +489,7 @@ class Worker:
     def _room(self) -> int:
         """How many jobs to claim now: none as long as enough are waiting here."""
         ahead = self._pace.prefetch
-        if self._stopping or self.options.isolated:
+        if self._stopping or self._instruction or self.options.isolated:
             return 0
         if ahead and self._executor.backlog > ahead // 2:
             return 0

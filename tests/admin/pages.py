@@ -106,7 +106,7 @@ def listed(response):
 def cells(response, column):
     """What the column says, row by row."""
     found = re.findall(
-        rf'<t[dh] class="[^"]*field-{column}[^"]*">(.*?)</t[dh]>',
+        rf'<t[dh] class="[^"]*field-{column}[^"]*"[^>]*>(.*?)</t[dh]>',
         response.content.decode(),
         re.DOTALL,
     )

@@ -1,9 +1,10 @@
 """The admin in a real browser: styles, buttons, and nothing to complain about."""
 
 import pytest
+from django.urls import reverse
 
-from django_bgtasks.models import Job, Schedule
-from django_bgtasks.store import schedules
+from django_bgtasks.models import Job, Queue, Schedule
+from django_bgtasks.store import queues, schedules
 from tests.admin.pages import changelist, failed_attempt, job_that_is, page
 from tests.browsing import (
     complaints,
@@ -13,6 +14,7 @@ from tests.browsing import (
     until_says,
     until_shown,
 )
+from tests.factories import living_worker, make_running
 
 try:
     from selenium.webdriver.common.by import By
@@ -135,6 +137,28 @@ def test_a_schedule_is_paused_and_resumed(admin, browser):
     assert complaints(browser) == []
 
 
+def test_a_queue_is_paused_for_a_while_and_resumed(admin, browser):
+    job_that_is("READY", queue="mail")
+    admin(changelist("queue"))
+    row = "//tr[th[contains(., 'mail')]]"
+    lengths = Select(browser.find_element(By.XPATH, f"{row}//select"))
+    lengths.select_by_visible_text("for 1 hour")
+    browser.find_element(By.XPATH, f"{row}//button[.='Pause']").click()
+    until_said(browser, "Queue mail was paused until ")
+    assert "until" in browser.find_element(By.XPATH, f"{row}/td[1]").text
+    assert Queue.objects.get().resume_at is not None
+    browser.find_element(By.XPATH, f"{row}//button[.='Resume']").click()
+    until_said(browser, "Queue mail was resumed.")
+    # What somebody else does is seen without a reload.
+    queues.pause("mail")
+    until_shown(browser, "#bgtasks-queues .bgtasks-paused")
+    browser.find_element(By.XPATH, f"{row}//a[.='Clear…']").click()
+    until_shown(browser, "#bgtasks-clear")
+    browser.find_element(By.XPATH, "//button[.='Yes, cancel them']").click()
+    until_said(browser, "1 job was cancelled.")
+    assert complaints(browser) == []
+
+
 def test_no_page_breaks_a_strict_policy(admin, browser):
     job = job_that_is("FAILED", progress={"done": 1, "total": 3, "message": ""})
     failed_attempt(job)
@@ -142,8 +166,14 @@ def test_no_page_breaks_a_strict_policy(admin, browser):
     theirs = Schedule(name="theirs", task="gone", cron="@daily", problem="It is gone.")
     Schedule.objects.bulk_create([theirs])
     Schedule.objects.filter(pk="theirs").update(source="code")
+    worker = living_worker()
+    running = make_running()
     paths = (
         changelist(),
+        changelist("queue"),
+        page(Queue(name=running.queue)),
+        page(worker),
+        reverse("admin:django_bgtasks_worker_clean_up"),
         page(job),
         page(job, "delete"),
         changelist("worker"),

@@ -1,20 +1,27 @@
-import pytest
+from datetime import timedelta
 
-from django_bgtasks.models import Queue
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from django_bgtasks.admin import queue_actions
+from django_bgtasks.models import Job, Queue
 from django_bgtasks.store import queues
+from django_bgtasks.wording import moment
 from tests.admin.pages import (
     MARKUP,
-    act,
     cells,
     changelist,
-    delete,
     field,
+    job_that_is,
     local,
     log_entries,
     page,
     said,
     text_of,
 )
+from tests.factories import make_job, make_jobs
+from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.django_db
 
@@ -34,45 +41,141 @@ def paused_names():
     return set(Queue.objects.exclude(paused_at=None).values_list("name", flat=True))
 
 
-def test_without_queues_there_is_a_page_too(admin_client):
-    assert "0 queues" in text_of(admin_client.get(changelist("queue")))
+def press(client, button, name, **data):
+    url = reverse(f"admin:django_bgtasks_queue_{button}", args=[name])
+    return client.post(url, data)
 
 
-def test_the_list_says_what_is_paused(admin_client, mail, paused):
+def listed(response):
+    return dict(zip(cells(response, "name"), cells(response, "state"), strict=True))
+
+
+def row(response, name):
+    index = cells(response, "name").index(name)
+    columns = ("waiting", "oldest", "scheduled", "running", "failed")
+    return [cells(response, column)[index] for column in columns]
+
+
+def test_the_list_has_the_queues_of_tasks_of_jobs_and_of_rows(
+    admin_client, mail, paused
+):
+    make_job(queue="of jobs")
+    queues_of = listed(admin_client.get(changelist("queue")))
+    assert {"mail", "slow", "of jobs", sample.add.queue_name} <= set(queues_of)
+    assert queues_of["mail"] == "Active"
+    assert queues_of["slow"] == "Paused"
+
+
+def test_it_says_what_is_on_each(admin_client):
+    now = timezone.now()
+    make_jobs(
+        2, queue_of=lambda n: "mail", enqueued_at=now - timedelta(minutes=2, seconds=2)
+    )
+    job_that_is("SCHEDULED", queue="mail")
+    job_that_is("RUNNING", queue="mail")
+    job_that_is("FAILED", queue="mail")
     response = admin_client.get(changelist("queue"))
-    assert cells(response, "name") == ["mail", "slow"]
-    assert cells(response, "state") == ["Active", "Paused"]
-    since = local(paused.paused_at).strftime("%Y-%m-%d %H:%M:%S")
-    assert cells(response, "paused_since") == ["-", since]
+    assert row(response, "mail") == ["2", "2 min 2 s", "1", "1", "1"]
+    shown = admin_client.get(page(Queue(name="mail")))
+    assert "Waiting 2 Oldest due 2 min 2 s Scheduled 1 Running 1" in text_of(shown)
 
 
-def test_pause(admin_client, mail, paused):
-    response = act(admin_client, "pause_selected", [mail, paused], model="queue")
-    assert said(response) == [
-        "1 queue was paused.",
-        "1 queue had been paused before.",
-    ]
-    assert paused_names() == {"mail", "slow"}
-    # Since when it has been paused is not forgotten.
-    assert Queue.objects.get(name="slow").paused_at == paused.paused_at
-    assert log_entries() == {("mail", "Change", "Paused.")}
-
-
-def test_resume(admin_client, mail, paused):
-    response = act(admin_client, "resume_selected", [mail, paused], model="queue")
-    assert said(response) == ["1 queue was resumed.", "1 queue was not paused."]
+def test_pause_and_resume_without_a_row(admin_client):
+    make_job(queue="a b/c")
+    response = press(admin_client, "pause", "a b/c")
+    assert said(response) == ["Queue a b/c was paused."]
+    assert response.url.endswith("/queue/a%20b_2Fc/change/")
+    assert paused_names() == {"a b/c"}
+    assert listed(admin_client.get(changelist("queue")))["a b/c"] == "Paused"
+    assert "Jobs now" in text_of(admin_client.get(response.url))
+    response = press(admin_client, "resume", "a b/c", in_list="1")
+    assert said(response) == ["Queue a b/c was resumed."]
+    assert response.url == changelist("queue")
     assert paused_names() == set()
-    assert log_entries() == {("slow", "Change", "Resumed.")}
+    assert log_entries() == {
+        ("a b/c", "Change", "Paused."),
+        ("a b/c", "Change", "Resumed."),
+    }
+    response = press(admin_client, "resume", "a b/c")
+    assert said(response) == ["Queue a b/c was not paused."]
+
+
+def test_pause_for_a_while(admin_client, mail):
+    before = timezone.now()
+    response = press(admin_client, "pause", "mail", span="900")
+    mail.refresh_from_db()
+    length = mail.resume_at - before
+    assert timedelta(minutes=15) <= length < timedelta(minutes=16)
+    until = moment(mail.resume_at)
+    assert said(response) == [f"Queue mail was paused until {until}."]
+    assert log_entries() == {("mail", "Change", f"Paused until {until}.")}
+    state = listed(admin_client.get(changelist("queue")))["mail"]
+    assert state.startswith("Paused until ")
+
+
+def test_pause_until_a_time(admin_client, paused):
+    """The clock of the site's zone; since when it is paused is not forgotten."""
+    press(admin_client, "pause", "slow", until="2089-07-01T10:30", span="900")
+    row = Queue.objects.get()
+    assert local(row.resume_at).strftime("%Y-%m-%d %H:%M") == "2089-07-01 10:30"
+    assert row.paused_at == paused.paused_at
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"until": "2020-01-01T00:00"}, "This time has passed already."),
+        ({"until": "soon"}, "Enter a valid date/time."),
+        ({"span": "7"}, "Select a valid choice."),
+    ],
+)
+def test_a_pause_that_cannot_be(admin_client, mail, data, problem):
+    response = press(admin_client, "pause", "mail", **data)
+    (message,) = said(response)
+    assert problem in message
+    assert paused_names() == set()
+    assert log_entries() == set()
+
+
+def test_clear_asks_first_and_cancels_what_waits(admin_client):
+    make_jobs(3, queue_of=lambda n: "mail")
+    job_that_is("SCHEDULED", queue="mail")
+    job_that_is("RUNNING", queue="mail")
+    make_job(queue="other")
+    shown = text_of(admin_client.get(page(Queue(name="mail"))))
+    assert "Jobs that are scheduled or ready: 4. Cancel them all?" in shown
+    response = press(admin_client, "clear", "mail")
+    assert said(response) == ["4 jobs were cancelled."]
+    cancelled = Job.objects.cancelled()
+    assert {job.queue for job in cancelled} == {"mail"}
+    assert {job.cancel_requested_by for job in cancelled} == {"admin"}
+    assert Job.objects.filter(queue="mail").running().count() == 1
+    assert Job.objects.filter(queue="other").ready().exists()
+    assert log_entries() == {("mail", "Change", "Cleared: 4 jobs were cancelled.")}
+    assert said(press(admin_client, "clear", "mail")) == [
+        "No job waited on queue mail."
+    ]
+
+
+def test_clear_takes_no_more_than_its_limit(admin_client, monkeypatch):
+    monkeypatch.setattr(queue_actions, "CLEAR_LIMIT", 1000)
+    make_jobs(1700, queue_of=lambda n: "mail")
+    shown = text_of(admin_client.get(page(Queue(name="mail"))))
+    assert "scheduled or ready: more than 1,000" in shown
+    assert said(press(admin_client, "clear", "mail")) == [
+        "1000 jobs were cancelled.",
+        "So many wait still: 700. Clear it once more for those.",
+    ]
+    assert Job.objects.ready().count() == 700
 
 
 def test_a_queue_is_added_by_name_only(admin_client):
     add = changelist("queue") + "add/"
-    assert "paused" not in admin_client.get(add).content.decode().lower()
     data = {"name": "new", "paused_at_0": "2020-01-01", "paused_at_1": "00:00"}
     assert admin_client.post(add, data).status_code == 302
     assert Queue.objects.get().paused_at is None
     assert "already exists" in text_of(admin_client.post(add, data))
-    act(admin_client, "pause_selected", Queue.objects.all(), model="queue")
+    press(admin_client, "pause", "new")
     assert paused_names() == {"new"}
 
 
@@ -87,38 +190,55 @@ def test_nothing_can_be_edited(admin_client, mail):
 
 def test_a_paused_queue_cannot_be_deleted(admin_client, mail, paused):
     """It would not be paused any more."""
-    response = act(admin_client, "delete_selected", [mail, paused], model="queue")
-    assert list(response.context["queryset"]) == [mail]
-    response = delete(admin_client, [mail, paused], model="queue")
-    assert said(response) == [
-        "1 paused queue cannot be deleted. Resume it first.",
-        "Successfully deleted 1 queue.",
-    ]
-    act(admin_client, "delete_selected", [paused], model="queue")
-    assert admin_client.post(page(paused, "delete"), {"post": "yes"}).status_code == 403
+    for queue in (paused, Queue(name=sample.add.queue_name)):
+        response = admin_client.post(page(queue, "delete"), {"post": "yes"})
+        assert response.status_code == 403
+    assert admin_client.post(page(mail, "delete"), {"post": "yes"}).status_code == 302
     assert list(Queue.objects.all()) == [paused]
 
 
+def test_what_nobody_knows_has_no_page(admin_client):
+    assert admin_client.get(page(Queue(name="gone"))).status_code == 302
+    for button in ("pause", "resume", "clear"):
+        assert press(admin_client, button, "gone").status_code == 404
+    assert not Queue.objects.exists()
+
+
+BUTTONS = {"pause", "resume", "clear"}
+
+
 @pytest.mark.parametrize(
-    ("permission", "actions"),
+    ("permission", "buttons"),
     [
         ("view_queue", set()),
-        ("change_queue", {"pause_selected", "resume_selected"}),
-        ("delete_queue", {"delete_selected"}),
+        ("change_queue", set()),
+        ("pause_queue", {"pause", "resume"}),
+        ("cancel_job", {"clear"}),
     ],
 )
-def test_each_action_needs_its_permission(member, mail, paused, permission, actions):
+def test_each_button_needs_its_permission(member, mail, paused, permission, buttons):
+    make_job(queue="mail")
     client = member("view_queue", *({permission} - {"view_queue"}))
-    html = client.get(changelist("queue")).content.decode()
-    every = {"pause_selected", "resume_selected", "delete_selected"}
-    assert {a for a in every if f'value="{a}"' in html} == actions
-    for action in every - actions:
-        act(client, action, [mail, paused], model="queue")
-    if "delete_selected" not in actions:
-        delete(client, [mail], model="queue")
-    assert paused_names() == {"slow"}
-    assert Queue.objects.count() == 2
-    assert client.get(changelist("queue") + "add/").status_code == 403
+    for url in (changelist("queue"), page(mail), page(paused)):
+        html = client.get(url).content.decode()
+        offered = {button for button in BUTTONS if f"/{button}/" in html}
+        assert offered <= buttons
+    codes = {
+        press(client, "pause", "mail").status_code: "pause",
+        press(client, "resume", "slow").status_code: "resume",
+    }
+    assert set(codes) == {302 if "pause" in buttons else 403}
+    assert press(client, "clear", "mail").status_code == (
+        302 if "clear" in buttons else 403
+    )
+    assert paused_names() == ({"mail"} if "pause" in buttons else {"slow"})
+    assert Job.objects.ready().exists() == ("clear" not in buttons)
+
+
+def test_buttons_are_posted(admin_client, mail):
+    for button in BUTTONS:
+        url = reverse(f"admin:django_bgtasks_queue_{button}", args=["mail"])
+        assert admin_client.get(url).status_code == 405
 
 
 def test_staff_without_permissions_see_nothing(member, mail):
@@ -127,8 +247,33 @@ def test_staff_without_permissions_see_nothing(member, mail):
     assert client.get(page(mail)).status_code == 403
 
 
+def test_links_to_jobs_are_for_those_who_may_view_them(member, admin_client, mail):
+    link = "/django_bgtasks/job/?queue=mail"
+    blind = member("view_queue")
+    for url in (changelist("queue"), page(mail)):
+        assert link in admin_client.get(url).content.decode()
+        assert link not in blind.get(url).content.decode()
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_the_number_of_queries_does_not_depend_on_the_queues(
+    admin_client, count, django_assert_max_num_queries
+):
+    for n in range(count):
+        Queue.objects.create(name=f"q{n}")
+        make_job(queue=f"q{n}")
+    # Session, user, three of Django's list; the clock, running jobs, rows twice, ready
+    # queues, and all counts.
+    with django_assert_max_num_queries(11):
+        admin_client.get(changelist("queue"))
+    # Session, user, row; the figures, and two counts of what clearing would cancel.
+    with django_assert_max_num_queries(11):
+        admin_client.get(page(Queue(name="q0")))
+
+
 def test_a_name_is_text(admin_client):
-    Queue.objects.create(name=MARKUP)
+    queue = Queue.objects.create(name=MARKUP)
     response = admin_client.get(changelist("queue"))
     assert "<script>alert" not in response.content.decode()
-    assert cells(response, "name") == [MARKUP]
+    assert MARKUP in cells(response, "name")
+    assert "<script>alert" not in admin_client.get(page(queue)).content.decode()

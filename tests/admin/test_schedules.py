@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from urllib.parse import urlencode
@@ -148,10 +149,104 @@ def test_by_source_and_by_search(admin_client):
 def test_the_list_asks_few_questions(admin_client, django_assert_num_queries):
     for number in range(30):
         make_schedule(f"number {number}", last_job=job_that_is("READY").pk)
-    # The session, its user, two counts, the rows.
-    with django_assert_num_queries(5):
+        for _ in range(3):
+            job_that_is("SUCCESSFUL", schedule=f"number {number}")
+    # The session, its user, two counts, the rows, ids of their last jobs and those.
+    with django_assert_num_queries(7):
         response = admin_client.get(changelist("schedule"))
     assert set(cells(response, "last_job_link")) == {"Ready"}
+    assert response.content.count(b"bgtasks-bar-successful") == 90
+
+
+# -- the last jobs
+
+
+def bars(response):
+    """Status, height and text of each, from left to right."""
+    found = re.findall(
+        r'bgtasks-bar-(\w+)" x="(\d+)" y="\d+" width="4" height="(\d+)">'
+        r"<title>([^<]*)</title>",
+        response.content.decode(),
+    )
+    assert [int(x) for _, x, _, _ in found] == [5 * n for n in range(len(found))]
+    return [(status, int(height), text) for status, _, height, text in found]
+
+
+@pytest.fixture
+def with_past():
+    schedule = make_schedule("nightly")
+    began = utc(2026, 1, 5, 2)
+    for seconds, status in ((5, "SUCCESSFUL"), (10, "FAILED")):
+        job_that_is(
+            status,
+            schedule="nightly",
+            started_at=began,
+            finished_at=began + timedelta(seconds=seconds),
+        )
+    job_that_is("CANCELLED", schedule="nightly")
+    job_that_is("READY", schedule="nightly")
+    job_that_is("FAILED", schedule="other")
+    return schedule
+
+
+def test_the_last_jobs_are_drawn_and_told(admin_client, with_past):
+    make_schedule("never")
+    drawn = [
+        ("successful", 11, "Successful, 5.0 s"),
+        ("failed", 20, "Failed, 10.0 s"),
+        ("cancelled", 3, "Cancelled"),
+        ("ready", 3, "Ready"),
+    ]
+    told = (
+        "Last 4 jobs. Ready: 1, Successful: 1, Failed: 1, Cancelled: 1. "
+        "The longest ran for 10.0 s."
+    )
+    response = admin_client.get(changelist("schedule"))
+    assert bars(response) == drawn
+    assert f'role="img" aria-label="{told}"' in response.content.decode()
+    assert cells(response, "last_jobs_drawn")[0] == "-"
+    response = admin_client.get(page(with_past))
+    assert bars(response) == drawn
+    assert told in text_of(response)
+    # Newest first in the table.
+    _, _, table = text_of(response).partition("As a table")
+    order = [table.index(word) for word in ("Ready", "Cancelled", "10.0 s", "5.0 s")]
+    assert order == sorted(order)
+
+
+def test_no_more_than_the_last_are_drawn(admin_client, with_past):
+    for _ in range(40):
+        job_that_is("SUCCESSFUL", schedule="nightly")
+    for url in (changelist("schedule"), page(with_past)):
+        response = admin_client.get(url)
+        assert {status for status, _, _ in bars(response)} == {"successful"}
+        assert len(bars(response)) == 30
+
+
+def test_without_jobs_its_page_says_so(admin_client):
+    response = admin_client.get(page(make_schedule("never")))
+    assert "None yet, or all of them were pruned." in text_of(response)
+
+
+def test_links_to_jobs_are_for_those_who_may_view_them(admin_client, member, with_past):
+    job = Job.objects.filter(schedule="nightly").latest("pk")
+    Schedule.objects.update(last_job=job.pk)
+    blind, seeing = member("view_schedule"), member("view_schedule", "view_job")
+    for url in (changelist("schedule"), page(with_past)):
+        link = reverse("admin:django_bgtasks_job_change", args=[job.pk])
+        assert link in seeing.get(url).content.decode()
+        html = blind.get(url).content.decode()
+        assert "/django_bgtasks/job/" not in html
+        assert "bgtasks-bar-ready" in html
+
+
+def test_the_page_of_one_asks_few_questions(admin_client, django_assert_num_queries):
+    schedule = make_schedule("nightly")
+    for _ in range(20):
+        job_that_is("SUCCESSFUL", schedule="nightly")
+    # Session, user, the row; ids of its last jobs and those.
+    with django_assert_num_queries(5):
+        admin_client.get(page(schedule))
 
 
 # -- run, pause, resume, delete

@@ -10,6 +10,9 @@ import pytest
 from django.db import connection
 
 from django_bgtasks.models import Job, Worker
+from django_bgtasks.models.worker import Instruction
+from django_bgtasks.store import workers
+from django_bgtasks.version import VERSION
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.supervisor import Supervisor
 from tests.end_to_end.conftest import ROOT
@@ -92,6 +95,35 @@ def test_a_worker_that_dies_is_replaced(start, tmp_path):
     eventually(log.exists)
     supervisor.signal(signal.SIGTERM)
     assert supervisor.end() == 0
+
+
+def test_a_worker_that_was_drained_is_not_replaced(start, tmp_path):
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    supervisor = start(*TWO, settings={"SHUTDOWN_GRACE": 0.1})
+    eventually(lambda: len(pids()) == 2)
+    running = sample.wait_for_file(str(gate), str(log))
+    eventually(log.exists)
+    busy = Job.objects.get().worker
+    other = Worker.objects.exclude(pk=busy).get()
+    workers.instruct([busy], Instruction.DRAIN)
+    # What comes now is for the other one.
+    eventually(lambda: sample.leave_a_line(str(log), "x").get(timeout=20) is None)
+    gate.touch()
+    supervisor.wait_for("as it was told; no other one starts")
+    running.refresh()
+    assert running.status == "SUCCESSFUL"
+    assert [worker.pk for worker in Worker.objects.all()] == [other.pk]
+    # Without any, there is nothing left to watch over.
+    workers.instruct([other.pk], Instruction.STOP)
+    assert supervisor.end() == 0
+    assert "another one starts" not in supervisor.output
+    assert not Worker.objects.exists()
+
+
+def test_each_worker_says_how_much_memory_it_takes(start):
+    start(*TWO)
+    eventually(lambda: Worker.objects.filter(memory__gt=1_000_000).count() == 2)
+    assert set(Worker.objects.values_list("version", flat=True)) == {VERSION}
 
 
 def test_without_their_parent_they_stop(start):

@@ -66,6 +66,29 @@ def test_a_paused_queue_decides():
     assert codes(explain(Job.objects.last(), NOW)) == ["jobs_ahead"]
 
 
+def test_a_pause_may_have_an_end():
+    worker_at()
+    queues.pause("mail", NOW - MINUTE, until=NOW + MINUTE)
+    found = explain(make_job(queue="mail"), NOW)
+    since, end = moment(NOW - MINUTE), moment(NOW + MINUTE)
+    assert found.text == f"Queue mail has been paused since {since}, until {end}."
+    assert found.facts["until"] == NOW + MINUTE
+
+
+@pytest.mark.parametrize("instruction", ["quiet", "drain", "stop"])
+def test_workers_that_claim_nothing_more_do_not_count(instruction):
+    worker_at(instruction=instruction)
+    found = explain(make_job(), NOW)
+    assert codes(found) == ["workers_quiet", "next"]
+    assert found.text == (
+        "The one worker of queue default was told to claim nothing more."
+    )
+    worker_at(instruction=instruction)
+    assert "All 2 workers of queue default" in explain(Job.objects.last(), NOW).text
+    worker_at()
+    assert codes(explain(Job.objects.last(), NOW)) == ["next"]
+
+
 def test_nobody_is_there():
     found = explain(make_job(), NOW)
     assert codes(found) == ["no_worker", "next"]

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from django_bgtasks._framework import task_finished
 from django_bgtasks.conf import get_settings
-from django_bgtasks.exceptions import WorkerLost
+from django_bgtasks.exceptions import CancelRequested, TimeLimitExceeded, WorkerLost
 from django_bgtasks.models import Attempt, Job, Worker
 from django_bgtasks.outcomes import Lost
 from django_bgtasks.signals import job_ended
@@ -199,3 +199,18 @@ def test_nobody_is_lost_right_after_ones_own_silence(worker, time):
         time.advance(11)
         worker.tick()
     assert not Worker.objects.filter(pk=silent.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "ending"),
+    [
+        (TimeLimitExceeded(), "SCHEDULED", "TIMED_OUT"),
+        (CancelRequested(), "CANCELLED", "CANCELLED"),
+    ],
+)
+def test_a_job_for_which_its_process_was_killed(lost, clock, error, status, ending):
+    """It had heeded neither its time limit nor its cancellation."""
+    job = make_running(lost.pk)
+    rescue(lost.pk, lambda job: error, clock)
+    assert row(job) == (status, 1, None)
+    assert job.attempts.get().ending == ending

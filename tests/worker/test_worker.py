@@ -17,6 +17,7 @@ from django.db import (
 from django.test import override_settings
 from django.utils import timezone
 
+from django_bgtasks import judgement
 from django_bgtasks._framework import task_finished, task_started
 from django_bgtasks.models import Attempt, Job
 from django_bgtasks.models import Worker as WorkerRow
@@ -881,9 +882,9 @@ def test_all_due_jobs_are_promoted_at_once(drain):
 
 
 def test_django_is_spared_signals_that_nobody_hears(drain, monkeypatch, caplog):
-    built, result_of = [], execution.build_result
+    built, result_of = [], judgement.build_result
     monkeypatch.setattr(
-        execution, "build_result", lambda *args: built.append(args) or result_of(*args)
+        judgement, "build_result", lambda *args: built.append(args) or result_of(*args)
     )
     for logger in ("django", "django_tasks", "django_bgtasks"):
         caplog.set_level(logging.WARNING, logger=logger)
