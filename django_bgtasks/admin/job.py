@@ -9,8 +9,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets, quote
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -31,14 +30,11 @@ from django_bgtasks.admin.display import (
 )
 from django_bgtasks.admin.job_actions import JobActions
 from django_bgtasks.admin.job_list import (
-    CappedPaginator,
+    FILTERS,
     JobChangeList,
-    QueueFilter,
-    ScheduleFilter,
-    StatusFilter,
-    TaskFilter,
-    search_jobs,
+    address_without_blanks,
 )
+from django_bgtasks.admin.permissions import VIEW_ARGUMENTS, may
 from django_bgtasks.models import Job, Schedule, Worker
 from django_bgtasks.models.job import Status
 from django_bgtasks.store.explain import explain
@@ -73,7 +69,7 @@ class JobAdmin(JobActions):
         "short_id",
         # What one looks for first stays in sight on a narrow screen.
         "status_badge",
-        "task",
+        "task_and_labels",
         "queue",
         "attempts_so_far",
         "timing",
@@ -82,17 +78,11 @@ class JobAdmin(JobActions):
         "started",
         "priority",
     )
-    list_filter = (ScheduleFilter, StatusFilter, QueueFilter, TaskFilter)
-    # An id holds the time of its making, and is the only column with an index of all.
-    ordering = ("-id",)
-    sortable_by = ("short_id",)
+    list_filter = FILTERS
+    # The list is in the order of its keys, by which it finds the next page.
+    sortable_by = ()
     search_fields = ("id",)
-    search_help_text = gettext_lazy(
-        "An id, the beginning of one, or the full name of a task."
-    )
     list_per_page = 50
-    paginator = CappedPaginator
-    show_full_result_count = False
     # "Show counts" would count the whole table, once for each choice.
     show_facets = admin.ShowFacets.NEVER
 
@@ -144,17 +134,38 @@ class JobAdmin(JobActions):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return JobChangeList
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
-    ) -> tuple[QuerySet[Job], bool]:
-        text = search_term.strip()
-        return (search_jobs(queryset, text) if text else queryset), False
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        found = super().get_changelist_instance(request)
+        found.search_help_text = _search_help(request)
+        return found
 
-    @admin.display(description=gettext_lazy("id"), ordering="id")
+    def changelist_view(
+        self, request: HttpRequest, extra_context: Any = None
+    ) -> HttpResponse:
+        address = address_without_blanks(request) if request.method == "GET" else None
+        if address is not None:
+            return HttpResponseRedirect(address)
+        return super().changelist_view(request, extra_context)
+
+    @admin.display(description=gettext_lazy("id"))
     def short_id(self, job: Job) -> SafeString:
         # The time in milliseconds.
         return format_html(
             '<span class="bgtasks-id" title="{}">{}</span>', job.pk, str(job.pk)[:13]
+        )
+
+    @admin.display(description=gettext_lazy("task"))
+    def task_and_labels(self, job: Job) -> SafeString:
+        labels = format_html_join(
+            "", ' <span class="bgtasks-tag">{}</span>', ((tag,) for tag in job.tags)
+        )
+        if not job.verbose_name:
+            return format_html("{}{}", job.task, labels)
+        return format_html(
+            '{}{}<span class="bgtasks-note bgtasks-below">{}</span>',
+            job.verbose_name,
+            labels,
+            job.task,
         )
 
     @admin.display(description=gettext_lazy("status"))
@@ -363,6 +374,15 @@ class JobAdmin(JobActions):
     def worker_name(self, job: Job) -> str:
         worker = job.last_worker
         return NOTHING if worker is None else _worker_names([worker])[worker]
+
+
+def _search_help(request: HttpRequest) -> str:
+    if may(request, VIEW_ARGUMENTS):
+        return _(
+            "An id or its beginning, an argument (user_id=42), the full name of a "
+            "task, or a text in an error."
+        )
+    return _("An id or its beginning, the full name of a task, or a text in an error.")
 
 
 def _ran_for(job: Job) -> timedelta | None:
