@@ -142,5 +142,6 @@ def _go_on(context: TaskContext, work: sweeps.Sweep) -> Counter[str]:
         # Jobs come and go meanwhile.
         context.progress(seen, None if total is None else max(total, seen))
         if context.cancelled:
-            break
+            return done
+    context.progress(seen, seen)
     return done

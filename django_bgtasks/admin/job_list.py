@@ -168,7 +168,7 @@ class JobChangeList(ChangeList):
         self._count()
         self.full_result_count = self.result_count
         self.show_full_result_count = False
-        self.show_admin_actions = True
+        self.show_admin_actions = bool(self.result_list)
         self.can_show_all = self.multi_page = False
         self.paginator = None
 
@@ -203,7 +203,7 @@ class JobChangeList(ChangeList):
     @property
     def number_text(self) -> str:
         """How many jobs there are, as far as anybody looked."""
-        if not self._page.is_first:
+        if not self._page.is_first or (self.is_more and not self.result_count):
             return ""
         if not self.is_more:
             text = ngettext("{count} job", "{count} jobs", self.result_count)

@@ -8,7 +8,7 @@ page says where to go on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -57,6 +57,12 @@ class Cursor:
         if moment.tzinfo is not None:
             moment = moment.astimezone(UTC).replace(tzinfo=None)
         return f"{(moment - _EPOCH) // timedelta(microseconds=1)}_{self.id}"
+
+    def moved(self, step: int) -> Cursor:
+        """The place before or behind the job beside which this one is."""
+        if self.id in (_LEAST_ID, _GREATEST_ID):
+            return self
+        return replace(self, id=UUID(int=self.id.int + step))
 
     @classmethod
     def from_text(cls, text: str) -> Cursor:
@@ -131,10 +137,11 @@ class Walk:
             found, end = self._next(after, size, newer=True)
             rest = end or (found[size - 1] if len(found) > size else None)
             ids = [cursor.id for cursor in found[:size]][::-1]
-            return Page(ids, rest, found[0] if found else after, end is not None)
+            older = found[0] if found else after.moved(1)
+            return Page(ids, rest, older, end is not None)
         found, end = self._next(before, size, newer=False)
         rest = end or (found[size - 1] if len(found) > size else None)
-        newer = None if before is None else (found[0] if found else before)
+        newer = None if before is None else (found[0] if found else before.moved(-1))
         return Page([c.id for c in found[:size]], newer, rest, end is not None)
 
     def _of_mine(self, cursor: Cursor | None) -> Cursor | None:
@@ -261,35 +268,38 @@ class KeyWalk(Walk):
     order: Sequence[str]
 
     def count(self) -> Count:
-        bounds, end = self._window(self._bounds, newer=False)
+        bounds, end = self._window(self._bounds, Q(), newer=False)
         found = count_up_to(BUDGET, self._fitting(bounds))
         return Count(min(found, BUDGET), is_more=end is not None or found > BUDGET)
 
     def _next(
         self, start: Cursor | None, size: int, *, newer: bool
     ) -> tuple[list[Cursor], Cursor | None]:
-        bounds, beyond = self._bounds, Q()
+        bounds, beyond, passed = self._bounds, Q(), Q()
         if start is not None:
             key = self._key(start)
-            side = Bounds(low=key) if newer else Bounds(high=key)
-            bounds, beyond = bounds.within(side), self._beyond(start, newer=newer)
-        bounds, end = self._window(bounds, newer=newer)
+            bounds = bounds.within(Bounds(low=key) if newer else Bounds(high=key))
+            beyond = self._beyond(start, newer=newer)
+            passed = self._passed(start)
+        bounds, end = self._window(bounds, passed, newer=newer)
         order = self.order if newer else [f"-{name}" for name in self.order]
         rows = self._fitting(bounds).filter(beyond).order_by(*order)
         keys = rows.values_list(*self.order)[: size + 1]
         found = [self._cursor(key) for key in keys]
         return found, None if len(found) > size else end
 
-    def _window(self, bounds: Bounds, *, newer: bool) -> tuple[Bounds, Cursor | None]:
+    def _window(
+        self, bounds: Bounds, passed: Q, *, newer: bool
+    ) -> tuple[Bounds, Cursor | None]:
         """What of ``bounds`` may be looked at, and where that ends if before them."""
         if self._all_fit:
             return bounds, None
         first = self.order[0]
-        rows = self._rows.filter(bounds.of(first))
+        rows = self._rows.filter(bounds.of(first), passed)
         keys = rows.order_by(first if newer else f"-{first}")
-        # A slice of an index, and no more than that.
-        last = list(keys.values_list(first, flat=True)[BUDGET : BUDGET + 1])
-        if not last:
+        # A slice of an index, and no more than that: the last one, and if there are more.
+        last = list(keys.values_list(first, flat=True)[BUDGET - 1 : BUDGET + 1])
+        if len(last) < 2:
             return bounds, None
         side = Bounds(high=last[0]) if newer else Bounds(low=last[0])
         return bounds.within(side), self._end(last[0], newer=newer)
@@ -321,6 +331,10 @@ class KeyWalk(Walk):
 
     def _beyond(self, start: Cursor, *, newer: bool) -> Q:
         """That a row is on the other side of ``start``, within bounds that end there."""
+        return self._passed(start)
+
+    def _passed(self, start: Cursor) -> Q:
+        """The same, as far as the first column of the index knows."""
         return ~Q(**{self.order[0]: start.id})
 
     def _end(self, key: Any, *, newer: bool) -> Cursor:
@@ -380,7 +394,12 @@ class ByEndWalk(KeyWalk):
         return self._selection.condition("status", "ends")
 
     def _key(self, cursor: Cursor) -> Any:
-        return cursor.finished_at
+        # All that ended in that moment may have been passed: see _end().
+        step = {_LEAST_ID: -timedelta.resolution, _GREATEST_ID: timedelta.resolution}
+        return (cursor.finished_at or _EPOCH) + step.get(cursor.id, timedelta(0))
+
+    def _passed(self, start: Cursor) -> Q:
+        return Q()
 
     def _beyond(self, start: Cursor, *, newer: bool) -> Q:
         # Many end in the same moment.
@@ -388,7 +407,7 @@ class ByEndWalk(KeyWalk):
         return ~Q(finished_at=start.finished_at) | Q(**{f"pk__{side}": start.id})
 
     def _end(self, key: Any, *, newer: bool) -> Cursor:
-        # All that ended in that moment have been looked at.
+        # Whatever ended in the same moment has been looked at, too.
         return Cursor(_GREATEST_ID if newer else _LEAST_ID, key)
 
     def _cursor(self, key: Sequence[Any]) -> Cursor:
@@ -425,7 +444,7 @@ class ByErrorWalk(KeyWalk):
         return super()._fitting(bounds).order_by().values("job_id").distinct()
 
     def count(self) -> Count:
-        bounds, end = self._window(self._bounds, newer=False)
+        bounds, end = self._window(self._bounds, Q(), newer=False)
         found = self._fitting(bounds)[: BUDGET + 1].count()
         return Count(min(found, BUDGET), is_more=end is not None or found > BUDGET)
 
