@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -20,15 +19,12 @@ from django_bgtasks.admin.display import (
     run_time,
 )
 from django_bgtasks.admin.job_list import (
-    CappedPaginator,
+    FILTERS,
     JobChangeList,
-    QueueFilter,
-    ScheduleFilter,
-    StatusFilter,
-    TaskFilter,
-    search_jobs,
+    address_without_blanks,
 )
 from django_bgtasks.admin.job_page import JobPage
+from django_bgtasks.admin.permissions import VIEW_ARGUMENTS, may
 from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
 from django_bgtasks.wording import duration
@@ -42,7 +38,7 @@ class JobAdmin(JobPage):
         "short_id",
         # What one looks for first stays in sight on a narrow screen.
         "status_badge",
-        "task",
+        "task_and_labels",
         "queue",
         "attempts_so_far",
         "timing",
@@ -51,17 +47,11 @@ class JobAdmin(JobPage):
         "started",
         "priority",
     )
-    list_filter = (ScheduleFilter, StatusFilter, QueueFilter, TaskFilter)
-    # An id holds the time of its making, and is the only column with an index of all.
-    ordering = ("-id",)
-    sortable_by = ("short_id",)
+    list_filter = FILTERS
+    # The list is in the order of its keys, by which it finds the next page.
+    sortable_by = ()
     search_fields = ("id",)
-    search_help_text = gettext_lazy(
-        "An id, the beginning of one, or the full name of a task."
-    )
     list_per_page = 50
-    paginator = CappedPaginator
-    show_full_result_count = False
     # "Show counts" would count the whole table, once for each choice.
     show_facets = admin.ShowFacets.NEVER
 
@@ -73,17 +63,38 @@ class JobAdmin(JobPage):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return JobChangeList
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
-    ) -> tuple[QuerySet[Job], bool]:
-        text = search_term.strip()
-        return (search_jobs(queryset, text) if text else queryset), False
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        found = super().get_changelist_instance(request)
+        found.search_help_text = _search_help(request)
+        return found
 
-    @admin.display(description=gettext_lazy("id"), ordering="id")
+    def changelist_view(
+        self, request: HttpRequest, extra_context: Any = None
+    ) -> HttpResponse:
+        address = address_without_blanks(request) if request.method == "GET" else None
+        if address is not None:
+            return HttpResponseRedirect(address)
+        return super().changelist_view(request, extra_context)
+
+    @admin.display(description=gettext_lazy("id"))
     def short_id(self, job: Job) -> SafeString:
         # The time in milliseconds.
         return format_html(
             '<span class="bgtasks-id" title="{}">{}</span>', job.pk, str(job.pk)[:13]
+        )
+
+    @admin.display(description=gettext_lazy("task"))
+    def task_and_labels(self, job: Job) -> SafeString:
+        labels = format_html_join(
+            "", ' <span class="bgtasks-tag">{}</span>', ((tag,) for tag in job.tags)
+        )
+        if not job.verbose_name:
+            return format_html("{}{}", job.task, labels)
+        return format_html(
+            '{}{}<span class="bgtasks-note bgtasks-below">{}</span>',
+            job.verbose_name,
+            labels,
+            job.task,
         )
 
     @admin.display(description=gettext_lazy("status"))
@@ -120,3 +131,12 @@ class JobAdmin(JobPage):
         if job.last_error is None or job.status == Status.SUCCESSFUL:
             return NOTHING
         return one_line(job.last_error)
+
+
+def _search_help(request: HttpRequest) -> str:
+    if may(request, VIEW_ARGUMENTS):
+        return _(
+            "An id or its beginning, an argument (user_id=42), the full name of a "
+            "task, or a text in an error."
+        )
+    return _("An id or its beginning, the full name of a task, or a text in an error.")

@@ -2,58 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.actions import delete_selected
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, path
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext_lazy
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from django_bgtasks.admin import steering
-from django_bgtasks.admin.reporting import back_to_page, tell
+from django_bgtasks.admin import job_deeds, job_export, steering
+from django_bgtasks.admin.job_deeds import JobDeed, Options
+from django_bgtasks.admin.job_list import chips_of, described, selection_of
+from django_bgtasks.admin.permissions import CANCEL, RETRY, VIEW_ARGUMENTS, may
+from django_bgtasks.admin.reporting import back_to_page, log_at_large, tell
 from django_bgtasks.models import Job
-from django_bgtasks.models.job import Status
+from django_bgtasks.models.job import Status, new_id
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.selection import Selection, SelectionError
+from django_bgtasks.store.walking import walk
 
-#: Jobs that one action takes. Django's page that asks "Are you sure?" posts every id,
-#: and a thousand fields are the most that it accepts by default.
-ACTION_LIMIT = 900
-
-WILL_BE_RETRIED = ngettext_lazy(
-    "%(count)d job will be retried.", "%(count)d jobs will be retried.", "count"
-)
-NOT_RETRIED = ngettext_lazy(
-    "%(count)d job was neither failed nor cancelled and was left as it was.",
-    "%(count)d jobs were neither failed nor cancelled and were left as they were.",
-    "count",
-)
-WERE_CANCELLED = ngettext_lazy(
-    "%(count)d job was cancelled.", "%(count)d jobs were cancelled.", "count"
-)
-ASKED_TO_STOP = ngettext_lazy(
-    "%(count)d running job was asked to stop.",
-    "%(count)d running jobs were asked to stop.",
-    "count",
-)
-NOT_CANCELLED = ngettext_lazy(
-    "%(count)d job had finished already and was left as it was.",
-    "%(count)d jobs had finished already and were left as they were.",
-    "count",
-)
-RUNNING_STAY = ngettext_lazy(
-    "%(count)d running job cannot be deleted. Cancel it first.",
-    "%(count)d running jobs cannot be deleted. Cancel them first.",
-    "count",
-)
+#: Jobs to which something is done at once; to more, it is done by a job.
+ACTION_LIMIT = 100
+#: Jobs that the page which asks "Are you sure?" names.
+SHOWN_LIMIT = 20
 
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[Job]
@@ -61,10 +50,48 @@ else:
     _Base = admin.ModelAdmin
 
 
-class JobActions(_Base):
-    """Retry, cancel and delete: as actions on selected jobs and on a job's page."""
+@dataclass(frozen=True)
+class Chosen:
+    """The jobs that an action is for.
 
-    actions = ("retry_selected", "cancel_selected", "delete_selected")
+    Args:
+        selection: what all of them have in common, if all that match were chosen.
+        ids: theirs; of more than an action takes at once, the newest.
+        are_many: whether there are more.
+    """
+
+    selection: Selection | None
+    ids: list[UUID]
+    are_many: bool
+
+
+def _action(deed: JobDeed) -> Callable[..., HttpResponse | None]:
+    """The action of the list that does this deed."""
+
+    @admin.action(permissions=[deed.permission], description=deed.label)  # type: ignore[arg-type]  # the stubs know no plain Promise
+    def act(
+        model_admin: JobActions, request: HttpRequest, queryset: QuerySet[Job]
+    ) -> HttpResponse | None:
+        return model_admin.act(request, queryset, deed)
+
+    act.__name__ = f"{deed.name}_selected"
+    return act
+
+
+class JobActions(_Base):
+    """What can be done to jobs: as actions on selected ones, and on a job's page."""
+
+    actions = (
+        "retry_selected",
+        "cancel_selected",
+        "run_now_selected",
+        "set_priority_selected",
+        "move_selected",
+        "reschedule_selected",
+        "delete_selected",
+        "export_csv",
+        "export_json",
+    )
 
     # -- who may
 
@@ -72,16 +99,27 @@ class JobActions(_Base):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody edits a job. Who has the permission may retry and cancel."""
+        """Nobody edits a job. Who has the permission may change what is waiting."""
         return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Asked by Django for the list, a job's page, and the exports."""
+        return any(
+            may(request, get_permission_codename(action, self.opts))
+            for action in ("view", "change")
+        )
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Asked by Django for actions with ``permissions=["retry"]``."""
-        return self._has("change", request)
+        return may(request, RETRY)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         """Asked by Django for actions with ``permissions=["cancel"]``."""
-        return self._has("change", request)
+        return may(request, CANCEL)
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        """Asked by Django for actions with ``permissions=["steer"]``."""
+        return may(request, get_permission_codename("change", self.opts))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A running job stays: its worker is going to write about it."""
@@ -89,58 +127,110 @@ class JobActions(_Base):
             return False
         return super().has_delete_permission(request, obj)
 
-    def _has(self, action: str, request: HttpRequest) -> bool:
-        codename = get_permission_codename(action, self.opts)
-        return request.user.has_perm(f"{self.opts.app_label}.{codename}")
-
     # -- on selected jobs
 
-    @admin.action(
-        permissions=["retry"],
-        description=gettext_lazy("Retry selected %(verbose_name_plural)s"),
-    )
-    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        self._retry(request, self._limited(request, queryset))
+    retry_selected = _action(job_deeds.RETRY)
+    cancel_selected = _action(job_deeds.CANCEL)
+    run_now_selected = _action(job_deeds.RUN_NOW)
+    set_priority_selected = _action(job_deeds.SET_PRIORITY)
+    move_selected = _action(job_deeds.MOVE)
+    reschedule_selected = _action(job_deeds.RESCHEDULE)
+    delete_selected = _action(job_deeds.DELETE)
 
     @admin.action(
-        permissions=["cancel"],
-        description=gettext_lazy("Cancel selected %(verbose_name_plural)s"),
+        permissions=["view"],
+        description=gettext_lazy("Export selected %(verbose_name_plural)s as CSV"),
     )
-    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        self._cancel(request, self._limited(request, queryset))
-
-    @admin.action(
-        permissions=["delete"],
-        description=gettext_lazy("Delete selected %(verbose_name_plural)s"),
-    )
-    def delete_selected(
+    def export_csv(
         self, request: HttpRequest, queryset: QuerySet[Job]
-    ) -> HttpResponse | None:
-        """Django's own, which asks first, for all but running jobs."""
-        jobs = self._limited(request, queryset)
-        with get_engine().transaction():
-            chosen = steering.lock(jobs)
-            ids = [job.pk for job in chosen if job.status != Status.RUNNING]
-            left = len(chosen) - len(ids)
-            tell(request, RUNNING_STAY, left, messages.WARNING)
-            return (
-                delete_selected(self, request, jobs.filter(pk__in=ids)) if ids else None
-            )
+    ) -> StreamingHttpResponse:
+        return self._export(request, queryset, "csv")
 
-    def _limited(self, request: HttpRequest, jobs: QuerySet[Job]) -> QuerySet[Job]:
-        # "Select all" means all that match, which may be any number.
-        ids = list(
-            jobs.order_by("-pk").values_list("pk", flat=True)[: ACTION_LIMIT + 1]
+    @admin.action(
+        permissions=["view"],
+        description=gettext_lazy("Export selected %(verbose_name_plural)s as JSON"),
+    )
+    def export_json(
+        self, request: HttpRequest, queryset: QuerySet[Job]
+    ) -> StreamingHttpResponse:
+        return self._export(request, queryset, "json")
+
+    def act(
+        self, request: HttpRequest, queryset: QuerySet[Job], deed: JobDeed
+    ) -> HttpResponse | None:
+        """Do it to what was chosen, or ask first, or leave it to a job."""
+        chosen = _chosen(request, queryset)
+        if not (chosen.ids or chosen.are_many):
+            self.message_user(request, _("There are no such jobs."), messages.WARNING)
+            return None
+        is_answer = "post" in request.POST
+        form = deed.form(request.POST if is_answer else None)
+        must_ask = deed.asks or chosen.are_many
+        if must_ask and not (is_answer and form.is_valid()):
+            return self._ask(request, deed, chosen, form)
+        form.is_valid()
+        if chosen.selection is not None and chosen.are_many:
+            return self._leave_to_a_job(request, deed, chosen.selection, form)
+        jobs = self.get_queryset(request).filter(pk__in=chosen.ids)
+        self._do(request, deed, jobs, form)
+        return None
+
+    def _ask(
+        self, request: HttpRequest, deed: JobDeed, chosen: Chosen, form: Options
+    ) -> HttpResponse:
+        ids = chosen.ids[:SHOWN_LIMIT]
+        jobs = self.get_queryset(request).filter(pk__in=ids).order_by("-pk")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": deed.question,
+            "deed": deed,
+            "chosen": chosen,
+            "number": len(chosen.ids),
+            "more": max(len(chosen.ids) - len(ids), 0),
+            "jobs": jobs.only("task", "verbose_name", "status", "queue"),
+            "chips": [] if chosen.selection is None else chips_of(chosen.selection),
+            "form": form,
+            "opts": self.opts,
+            "media": self.media,
+            "action": f"{deed.name}_selected",
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "back": request.get_full_path(),
+        }
+        return TemplateResponse(
+            request, "admin/django_bgtasks/job/action.html", context
         )
-        if len(ids) > ACTION_LIMIT:
-            text = _(
-                "One action takes {limit} jobs, and more were selected: it took the "
-                "newest. Repeat it for the others."
-            )
-            self.message_user(
-                request, text.format(limit=ACTION_LIMIT), messages.WARNING
-            )
-        return self.get_queryset(request).filter(pk__in=ids[:ACTION_LIMIT])
+
+    def _leave_to_a_job(
+        self, request: HttpRequest, deed: JobDeed, selection: Selection, form: Options
+    ) -> HttpResponse:
+        which = described(selection) or _("all jobs")
+        pk = steering.leave_to_a_job(request, deed.wish(form), selection, which)
+        text = _(
+            "A job of its own does it. This is its page, which says how far it is."
+        )
+        self.message_user(request, text, messages.SUCCESS)
+        url = reverse(
+            f"admin:{self.opts.app_label}_{self.opts.model_name}_change",
+            args=[pk],
+            current_app=self.admin_site.name,
+        )
+        return HttpResponseRedirect(url)
+
+    def _export(
+        self, request: HttpRequest, queryset: QuerySet[Job], form: str
+    ) -> StreamingHttpResponse:
+        chosen = _chosen(request, queryset)
+        if chosen.selection is None:
+            batches = job_export.batches_of(chosen.ids)
+            which = _("{count} selected").format(count=len(chosen.ids))
+        else:
+            batches = job_export.batches_of_selection(chosen.selection)
+            which = described(chosen.selection) or _("all jobs")
+        message = _("Exported as {form}: {which}.")
+        log_at_large(request, Job, message.format(form=form.upper(), which=which))
+        write = job_export.FORMS[form]
+        return write(batches, with_arguments=may(request, VIEW_ARGUMENTS))
 
     # -- on a job's page
 
@@ -158,7 +248,7 @@ class JobActions(_Base):
         """What the button "Retry" posts to."""
         if not self.has_retry_permission(request):
             raise PermissionDenied
-        self._retry(request, self._one(request, pk))
+        self._do(request, job_deeds.RETRY, self._one(request, pk))
         return back_to_page(self, request, pk)
 
     @method_decorator(require_POST)
@@ -166,7 +256,7 @@ class JobActions(_Base):
         """What the button "Cancel" posts to."""
         if not self.has_cancel_permission(request):
             raise PermissionDenied
-        self._cancel(request, self._one(request, pk))
+        self._do(request, job_deeds.CANCEL, self._one(request, pk))
         return back_to_page(self, request, pk)
 
     def delete_view(
@@ -178,7 +268,7 @@ class JobActions(_Base):
         """Django's own, which asks first, unless the job is running."""
         with get_engine().transaction():
             if self.has_delete_permission(request) and self._runs(request, object_id):
-                tell(request, RUNNING_STAY, 1, messages.WARNING)
+                tell(request, job_deeds.RUNNING_STAY, 1, messages.WARNING)
                 return back_to_page(self, request, unquote(object_id))
             return super().delete_view(request, object_id, extra_context)
 
@@ -195,13 +285,27 @@ class JobActions(_Base):
 
     # -- do it, and say what was done
 
-    def _retry(self, request: HttpRequest, jobs: QuerySet[Job]) -> None:
-        done = steering.retry(request, jobs)
-        tell(request, WILL_BE_RETRIED, done.retried)
-        tell(request, NOT_RETRIED, done.left, messages.WARNING)
+    def _do(
+        self,
+        request: HttpRequest,
+        deed: JobDeed,
+        jobs: QuerySet[Job],
+        form: Options | None = None,
+    ) -> None:
+        wish = deed.wish(form or Options())
+        deed.tell(request, steering.do(request, wish, jobs))
 
-    def _cancel(self, request: HttpRequest, jobs: QuerySet[Job]) -> None:
-        done = steering.cancel(request, jobs)
-        tell(request, WERE_CANCELLED, done.cancelled)
-        tell(request, ASKED_TO_STOP, done.asked)
-        tell(request, NOT_CANCELLED, done.left, messages.WARNING)
+
+def _chosen(request: HttpRequest, queryset: QuerySet[Job]) -> Chosen:
+    # As Django reads it.
+    is_across = forms.BooleanField(required=False)
+    if not is_across.to_python(request.POST.get("select_across")):
+        ids = list(queryset.order_by().values_list("pk", flat=True))
+        return Chosen(None, sorted(ids, reverse=True), are_many=False)
+    try:
+        selection = selection_of(request, upto=new_id())
+    except SelectionError:
+        # The list has said so, and shows none.
+        return Chosen(None, [], are_many=False)
+    page = walk(selection).page(ACTION_LIMIT)
+    return Chosen(selection, list(page.ids), are_many=page.older is not None)

@@ -10,6 +10,8 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import quote
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
@@ -22,12 +24,26 @@ def tell(
         messages.add_message(request, level, sentence % {"count": count})
 
 
-def log(request: HttpRequest, rows: Sequence[Any], message: str) -> None:
+def log(
+    request: HttpRequest, rows: Sequence[Any], message: str, flag: int = CHANGE
+) -> None:
     """Write down who did this to each of ``rows``, for the history on its page."""
     user: Any = request.user  # never anonymous: the admin's views ask for a login
     LogEntry.objects.log_actions(
         user_id=user.pk,
         queryset=rows,
+        action_flag=flag,
+        change_message=message,
+    )
+
+
+def log_at_large(request: HttpRequest, model: type[Model], message: str) -> None:
+    """Write down who did this, to rows that are too many to name, or none."""
+    user: Any = request.user
+    LogEntry.objects.create(
+        user_id=user.pk,
+        content_type=ContentType.objects.get_for_model(model),
+        object_repr=str(model._meta.verbose_name_plural),
         action_flag=CHANGE,
         change_message=message,
     )

@@ -1,39 +1,54 @@
-"""What a user of the admin does to jobs: by the store, and with a log entry each.
+"""What a user of the admin does to jobs: by the store, and with log entries.
 
-The jobs are locked first, so that what is said and logged is what happened, and no
-worker claims one in between.
+Few jobs are locked first, so that what is said and logged is what happened, and no
+worker claims one in between. Many are left to a job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
 
+from django.contrib.admin.models import CHANGE, DELETION
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
+from django_bgtasks import housekeeping
+from django_bgtasks.admin.permissions import VIEW_ARGUMENTS, may
 from django_bgtasks.admin.reporting import log
+from django_bgtasks.labels import NAME_LIMIT
 from django_bgtasks.models import Job, JobQuerySet
-from django_bgtasks.models.job import Status
+from django_bgtasks.models.job import Status, new_id
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.selection import Selection
+from django_bgtasks.store.sweeps import DEEDS
 
 
 @dataclass(frozen=True)
-class Retried:
-    """How many jobs get another attempt, and how many were left as they were."""
+class Done:
+    """What became of how many jobs, and how many were left as they were."""
 
-    retried: int
+    counts: Mapping[str, int]
     left: int
 
 
 @dataclass(frozen=True)
-class Cancelled:
-    """How many jobs ended, how many were asked to, how many had ended before."""
+class Wish:
+    """What somebody wants done.
 
-    cancelled: int
-    asked: int
-    left: int
+    Args:
+        deed: the name of one of the store's ``DEEDS``.
+        note: what a log says of it.
+        options: what the deed asks for, as JSON.
+    """
+
+    deed: str
+    note: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def can_retry(job: Job) -> bool:
@@ -46,27 +61,60 @@ def can_cancel(job: Job) -> bool:
     return not job.is_finished
 
 
-def retry(request: HttpRequest, jobs: QuerySet[Job]) -> Retried:
-    """Retry those of ``jobs`` that FAILED or were CANCELLED."""
+def do(request: HttpRequest, wish: Wish, jobs: QuerySet[Job]) -> Done:
+    """Do it to those of ``jobs`` that it can be done to, now."""
+    deed = DEEDS[wish.deed]
+    by = request.user.get_username()
     with get_engine().transaction():
         chosen = lock(jobs)
-        failed = [job for job in chosen if can_retry(job)]
-        _rows(failed).retry()
-        log(request, failed, _("Retried."))
-    return Retried(len(failed), left=len(chosen) - len(failed))
+        fitting = [job for job in chosen if job.status in deed.statuses]
+        counts = deed.do(_rows(fitting), by=by, **wish.options)
+        _log(request, wish, fitting)
+    return Done(counts, left=len(chosen) - len(fitting))
 
 
-def cancel(request: HttpRequest, jobs: QuerySet[Job]) -> Cancelled:
-    """Cancel those of ``jobs`` that are not finished; running ones are asked to stop."""
-    with get_engine().transaction():
-        chosen = lock(jobs)
-        unfinished = [job for job in chosen if can_cancel(job)]
-        counts = _rows(unfinished).cancel(by=request.user.get_username())
-        running = [job for job in unfinished if job.status == Status.RUNNING]
-        waiting = [job for job in unfinished if job.status != Status.RUNNING]
-        log(request, running, _("Asked to stop."))
-        log(request, waiting, _("Cancelled."))
-    return Cancelled(*counts, left=len(chosen) - len(unfinished))
+def _log(request: HttpRequest, wish: Wish, jobs: Iterable[Job]) -> None:
+    flag = DELETION if wish.deed == "delete" else CHANGE
+    asked: list[Job] = []
+    others: list[Job] = []
+    for job in jobs:
+        is_asked = wish.deed == "cancel" and job.status == Status.RUNNING
+        (asked if is_asked else others).append(job)
+    log(request, asked, _("Asked to stop."))
+    log(request, others, wish.note, flag)
+
+
+def leave_to_a_job(
+    request: HttpRequest, wish: Wish, selection: Selection, which: str
+) -> UUID:
+    """Have it done by a job, to all jobs of ``selection`` that there are now.
+
+    Args:
+        which: the jobs, in words.
+
+    Returns:
+        The id of the job that does it.
+    """
+    name = f"{wish.note} {capfirst(which)}"
+    task = housekeeping.sweep.using(
+        creator=request.user, verbose_name=Truncator(name).chars(NAME_LIMIT)
+    )
+    result = task.enqueue(
+        wish.deed,
+        selection.as_params(),
+        dict(wish.options),
+        by=request.user.get_username(),
+        asked_at=get_engine().now().isoformat(),
+        upto=str(new_id()),
+        sees_arguments=may(request, VIEW_ARGUMENTS),
+    )
+    job = Job(pk=UUID(result.id), task=task.path)
+    log(
+        request,
+        [job],
+        _("{deed} All that match: {which}.").format(deed=wish.note, which=which),
+    )
+    return job.pk
 
 
 def lock(jobs: QuerySet[Job]) -> list[Job]:

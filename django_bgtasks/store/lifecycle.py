@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, When
 from django.db.models.functions import Coalesce, Greatest
 from django.dispatch import Signal
 
@@ -40,7 +40,7 @@ from django_bgtasks.store import admission, wakeup
 from django_bgtasks.store.admission import NO_POLICIES, Policies
 from django_bgtasks.store.callers import transaction_elsewhere
 from django_bgtasks.store.engines import Engine, get_engine
-from django_bgtasks.store.engines.base import Success, Want, running
+from django_bgtasks.store.engines.base import Success, Want, delete_jobs, running
 from django_bgtasks.store.expiry import EXPIRED
 from django_bgtasks.tasks import Task
 
@@ -539,3 +539,81 @@ def retry(jobs: JobQuerySet) -> int:
         if retried:
             wakeup.call()
     return retried
+
+
+def run_now(jobs: JobQuerySet) -> int:
+    """Make those of ``jobs`` READY that are SCHEDULED, whatever their time.
+
+    Returns:
+        How many there were.
+    """
+    engine = get_engine()
+    scheduled = jobs.using(engine.alias).scheduled()
+    with engine.transaction():
+        ready = scheduled.update(status=Status.READY, run_after=engine.now())
+        if ready:
+            wakeup.call()
+    return ready
+
+
+def set_priority(jobs: JobQuerySet, priority: int) -> int:
+    """Let those of ``jobs`` that are waiting be claimed earlier or later.
+
+    Returns:
+        How many there were.
+    """
+    waiting = jobs.using(get_engine().alias).waiting()
+    with get_engine().transaction():
+        return waiting.update(priority=priority)
+
+
+def move(jobs: JobQuerySet, queue: str) -> int:
+    """Have those of ``jobs`` that are waiting wait on another queue.
+
+    Returns:
+        How many there were.
+    """
+    waiting = jobs.using(get_engine().alias).waiting()
+    with get_engine().transaction():
+        moved = waiting.update(queue=queue)
+        if moved:
+            wakeup.call(queue)
+    return moved
+
+
+def reschedule(jobs: JobQuerySet, run_after: datetime) -> int:
+    """Give those of ``jobs`` that are waiting another time; READY at once if it is past.
+
+    Those that would expire before it no longer do.
+
+    Returns:
+        How many there were.
+    """
+    engine = get_engine()
+    is_due = run_after <= engine.now()
+    waiting = jobs.using(engine.alias).waiting()
+    with engine.transaction():
+        changed = waiting.update(
+            status=Status.READY if is_due else Status.SCHEDULED,
+            run_after=run_after,
+            expires_at=Case(
+                When(expires_at__gt=run_after, then=F("expires_at")), default=None
+            ),
+        )
+        if changed:
+            wakeup.call()
+    return changed
+
+
+def delete(jobs: JobQuerySet) -> int:
+    """Delete those of ``jobs`` that are not running, with their attempts.
+
+    Returns:
+        How many there were.
+    """
+    engine = get_engine()
+    others = jobs.using(engine.alias).exclude(status=Status.RUNNING).order_by("pk")
+    with engine.transaction():
+        ids = list(others.select_for_update().values_list("pk", flat=True))
+        delete_jobs(Job.objects.using(engine.alias), ids)
+    return len(ids)

@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from django_bgtasks.models import Job, Queue, Schedule
 from django_bgtasks.store import queues, schedules
+from django_bgtasks.testing import run_jobs
 from tests.admin.pages import changelist, failed_attempt, job_that_is, page
 from tests.browsing import (
     complaints,
@@ -75,6 +76,37 @@ def test_selected_jobs_are_cancelled(admin, browser):
     assert message.text == "2 jobs were cancelled."
     assert {job.status for job in Job.objects.all()} == {Job.Status.CANCELLED}
     assert complaints(browser) == []
+
+
+def test_all_that_match_are_left_to_a_job(admin, browser, monkeypatch):
+    monkeypatch.setattr("django_bgtasks.admin.job_actions.ACTION_LIMIT", 10)
+    for number in range(60):
+        job_that_is("FAILED", tags=["late"] if number % 20 else [])
+    admin(changelist() + "?status=FAILED")
+    browser.find_element(By.CSS_SELECTOR, ".bgtasks-more summary").click()
+    type_into(browser, "tag", "late").submit()
+    chips = until_shown(browser, ".bgtasks-chips")
+    assert "Failed" in chips.text
+    assert "late" in chips.text
+    browser.find_element(By.CSS_SELECTOR, "a[rel=next]").click()
+    assert until_shown(browser, "a[rel=prev]")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#result_list tbody tr")) == 7
+
+    browser.find_element(By.ID, "action-toggle").click()
+    browser.find_element(By.PARTIAL_LINK_TEXT, "Select all that match").click()
+    actions = Select(browser.find_element(By.NAME, "action"))
+    actions.select_by_visible_text("Delete selected jobs")
+    browser.find_element(By.NAME, "index").click()
+    question = until_shown(browser, ".bgtasks-action #content")
+    assert "A job of its own will do it" in question.text
+    assert "Tag: late" in question.text
+    browser.find_element(By.CSS_SELECTOR, "[type=submit].default").click()
+    until_said(browser, "A job of its own does it.")
+    assert complaints(browser) == []
+    run_jobs()
+    assert {job.tags for job in Job.objects.failed()} == {()}
+    browser.refresh()
+    assert until_shown(browser, ".bgtasks-successful").text == "Successful"
 
 
 def test_next_runs_are_shown_as_a_rule_is_typed(admin, browser):

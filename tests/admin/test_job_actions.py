@@ -1,11 +1,15 @@
+import csv
+import io
+import json
+
 import pytest
-from django.contrib.admin import helpers
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
-from django_bgtasks.admin import job_actions
+from django_bgtasks.admin import job_actions, job_export
 from django_bgtasks.models import Attempt, Job
+from django_bgtasks.testing import run_jobs
 from tests.admin.pages import (
     MARKUP,
     act,
@@ -18,12 +22,34 @@ from tests.admin.pages import (
     page,
     said,
     text_of,
+    utc,
 )
 from tests.factories import make_job, make_jobs
 
 pytestmark = pytest.mark.django_db
 
-ALL = ("add_job", "change_job", "delete_job", "view_job")
+ALL = (
+    "add_job",
+    "change_job",
+    "delete_job",
+    "view_job",
+    "retry_job",
+    "cancel_job",
+    "view_job_arguments",
+)
+#: The actions of the list, by the permission that they need.
+ACTIONS = {
+    "retry_job": {"retry_selected"},
+    "cancel_job": {"cancel_selected"},
+    "change_job": {
+        "run_now_selected",
+        "set_priority_selected",
+        "move_selected",
+        "reschedule_selected",
+    },
+    "delete_job": {"delete_selected"},
+}
+EXPORTS = {"export_csv", "export_json"}
 
 
 @pytest.fixture
@@ -107,11 +133,10 @@ def test_cancel_ends_what_waits_and_asks_what_runs(admin_client, jobs):
 
 
 def test_delete_asks_first(admin_client):
-    job = job_that_is("FAILED")
-    failed_attempt(job, error=MARKUP)
+    job = job_that_is("FAILED", verbose_name=MARKUP)
     response = act(admin_client, "delete_selected", [job])
     assert "Are you sure" in text_of(response)
-    assert "Attempts: 1" in text_of(response)
+    assert str(job.pk) in text_of(response)
     assert "<script>alert" not in response.content.decode()
     assert Job.objects.exists()
     assert not LogEntry.objects.exists()
@@ -120,28 +145,17 @@ def test_delete_asks_first(admin_client):
 def test_delete_takes_all_but_running_jobs(admin_client, jobs):
     failed_attempt(jobs["FAILED"])
     failed_attempt(jobs["RUNNING"])
-    response = act(admin_client, "delete_selected", jobs.values())
-    assert "1 running job cannot be deleted. Cancel it first." in text_of(response)
-    keys = {str(job.pk) for job in response.context["queryset"]}
-    assert keys == {str(j.pk) for s, j in jobs.items() if s != "RUNNING"}
-
     response = delete(admin_client, jobs.values())
     assert said(response) == [
+        "5 jobs were deleted.",
         "1 running job cannot be deleted. Cancel it first.",
-        "Successfully deleted 5 jobs.",
     ]
     assert list(Job.objects.all()) == [jobs["RUNNING"]]
     assert [attempt.job for attempt in Attempt.objects.all()] == [jobs["RUNNING"]]
-    assert log_entries() == {(key, "Deletion", "") for key in keys}
-
-
-def test_running_jobs_alone_are_not_asked_about(admin_client):
-    job = job_that_is("RUNNING")
-    response = act(admin_client, "delete_selected", [job])
-    assert response.status_code == 302
-    assert said(response) == ["1 running job cannot be deleted. Cancel it first."]
-    delete(admin_client, [job])
-    assert Job.objects.exists()
+    keys = {str(j.pk) for status, j in jobs.items() if status != "RUNNING"}
+    assert {(key, flag) for key, flag, _ in log_entries()} == {
+        (key, "Deletion") for key in keys
+    }
 
 
 def test_who_may_delete_jobs_may_delete_their_attempts(member):
@@ -149,7 +163,7 @@ def test_who_may_delete_jobs_may_delete_their_attempts(member):
     by_action, by_page = job_that_is("FAILED"), job_that_is("FAILED")
     failed_attempt(by_action)
     failed_attempt(by_page)
-    assert said(delete(client, [by_action])) == ["Successfully deleted 1 job."]
+    assert said(delete(client, [by_action])) == ["1 job was deleted."]
     assert "Are you sure" in text_of(client.get(page(by_page, "delete")))
     assert client.post(page(by_page, "delete"), {"post": "yes"}).status_code == 302
     assert not Job.objects.exists()
@@ -169,50 +183,167 @@ def test_a_running_job_is_not_deleted_from_its_page(admin_client):
     assert not LogEntry.objects.exists()
 
 
+# -- what is waiting
+
+
+def test_run_now_takes_what_waits_for_its_time(admin_client, jobs):
+    response = act(admin_client, "run_now_selected", jobs.values())
+    assert said(response) == [
+        "1 job was made ready.",
+        "5 jobs were not scheduled for later and were left as they were.",
+    ]
+    pk = jobs["SCHEDULED"].pk
+    assert statuses() == {**{j.pk: s for s, j in jobs.items()}, pk: "READY"}
+    assert log_entries() == {(str(pk), "Change", "Made ready before its time.")}
+
+
+CHANGES = [
+    ("set_priority", {"priority": "-7"}, "priority", -7, "Given the priority -7."),
+    ("move", {"queue": "mail"}, "queue", "mail", "Moved to the queue “mail”."),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "column", "value", "note"), CHANGES)
+def test_what_waits_is_changed(admin_client, jobs, name, data, column, value, note):
+    response = act(admin_client, f"{name}_selected", jobs.values())
+    assert f'name="{column}"' in response.content.decode()
+    assert f"This is for {len(jobs)} jobs." in text_of(response)
+    assert not Job.objects.filter(**{column: value}).exists()
+
+    response = answer(admin_client, f"{name}_selected", jobs.values(), **data)
+    assert "4 jobs were not waiting and were left as they were." in said(response)
+    changed = Job.objects.filter(**{column: value})
+    assert {job.pk for job in changed} == {jobs["READY"].pk, jobs["SCHEDULED"].pk}
+    assert log_entries() == {(str(job.pk), "Change", note) for job in changed}
+    assert statuses() == {job.pk: status for status, job in jobs.items()}
+
+
+def test_jobs_are_given_another_time(admin_client, jobs):
+    late = {"run_after": "2125-01-02T04:04:05"}  # in Europe/Berlin
+    response = answer(admin_client, "reschedule_selected", jobs.values(), **late)
+    assert said(response)[0] == "The time of 2 jobs was changed."
+    changed = Job.objects.filter(run_after=utc(2125, 1, 2, 3, 4, 5))
+    assert {job.pk for job in changed} == {jobs["READY"].pk, jobs["SCHEDULED"].pk}
+    assert {job.status for job in changed} == {"SCHEDULED"}
+    past = {"run_after": "2020-01-01T00:00"}
+    answer(admin_client, "reschedule_selected", jobs.values(), **past)
+    assert {
+        job.status
+        for job in changed.model.objects.filter(
+            pk__in=[jobs["READY"].pk, jobs["SCHEDULED"].pk]
+        )
+    } == {"READY"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("set_priority", {"priority": "101"}),
+        ("set_priority", {}),
+        ("move", {"queue": ""}),
+        ("move", {"queue": "x" * 101}),
+        ("reschedule", {"run_after": "soon"}),
+    ],
+)
+def test_what_cannot_be_is_asked_again(admin_client, name, data):
+    job = make_job()
+    before = Job.objects.values().get()
+    response = answer(admin_client, f"{name}_selected", [job], **data)
+    assert response.status_code == 200
+    assert "errorlist" in response.content.decode()
+    assert Job.objects.values().get() == before
+
+
+def answer(client, action, rows, **data):
+    """What the page that an action leads to sends, when its button is pressed."""
+    keys = [row.pk for row in rows]
+    sent = {"action": action, "post": "yes", "_selected_action": keys, **data}
+    return client.post(changelist(), sent)
+
+
 # -- all that match
 
 
 def test_all_that_match_can_be_selected(admin_client):
     make_jobs(60, status="FAILED", finished_at=timezone.now())
     spared = job_that_is("CANCELLED")
-    response = admin_client.post(
-        changelist() + "?status=FAILED",
-        {
-            "action": "retry_selected",
-            "index": "0",
-            "select_across": "1",
-            "_selected_action": [Job.objects.failed()[0].pk],
-        },
-    )
+    response = across(admin_client, "retry_selected", "?status=FAILED", index="0")
     assert said(response) == ["60 jobs will be retried."]
     assert Job.objects.get(pk=spared.pk).status == "CANCELLED"
+    assert LogEntry.objects.count() == 60
 
 
-@pytest.mark.parametrize(
-    ("action", "does"),
-    [("retry_selected", "READY"), ("cancel_selected", "CANCELLED")],
-)
-def test_one_action_takes_so_many_and_no_more(admin_client, monkeypatch, action, does):
+def test_many_are_asked_about_and_left_to_a_job(admin_client, admin_user, monkeypatch):
     monkeypatch.setattr(job_actions, "ACTION_LIMIT", 3)
-    status = "FAILED" if action == "retry_selected" else "SCHEDULED"
-    jobs = [job_that_is(status) for _ in range(5)]
-    response = act(admin_client, action, jobs, select_across="1")
-    assert said(response)[0] == (
-        "One action takes 3 jobs, and more were selected: it took the newest. "
-        "Repeat it for the others."
-    )
+    jobs = [job_that_is("SCHEDULED", queue="mail") for _ in range(5)]
+    spared = job_that_is("SCHEDULED")
+    address = "?status=SCHEDULED&queue=mail"
+    response = across(admin_client, "cancel_selected", address, index="0")
+    assert "more than 3. A job of its own will do it" in text_of(response)
+    assert "Queue: mail" in text_of(response)
+    assert {job.status for job in Job.objects.all()} == {"SCHEDULED"}
+
+    response = across(admin_client, "cancel_selected", address, post="yes")
+    sweep = Job.objects.get(task="django_bgtasks.sweep")
+    assert response.url == page(sweep)
+    assert sweep.creator == f"auth.user:{admin_user.pk}"
+    assert "Cancelled. Status: Scheduled, queue: mail" in sweep.verbose_name
+    assert log_entries() == {
+        (
+            str(sweep.pk),
+            "Change",
+            "Cancelled. All that match: status: Scheduled, queue: mail.",
+        )
+    }
+    later = job_that_is("SCHEDULED", queue="mail")
+    (result,) = run_jobs()
+    assert result.return_value == {"cancelled": 5}
     after = statuses()
-    assert [after[job.pk] for job in jobs] == [status] * 2 + [does] * 3
-    assert LogEntry.objects.count() == 3
+    assert {after[job.pk] for job in jobs} == {"CANCELLED"}
+    assert after[spared.pk] == after[later.pk] == "SCHEDULED"
+    assert Job.objects.get(pk=jobs[0].pk).cancel_requested_by == "admin"
 
 
-def test_the_most_that_can_be_deleted_at_once_is_accepted(admin_client, settings):
-    jobs = make_jobs(job_actions.ACTION_LIMIT + 1)
-    response = act(admin_client, "delete_selected", jobs[:1], select_across="1")
-    shown = list(response.context["queryset"])
-    assert len(shown) == job_actions.ACTION_LIMIT
-    assert delete(admin_client, shown).status_code == 302
-    assert Job.objects.count() == 1
+def test_a_deed_with_a_form_is_left_to_a_job_with_what_was_filled_in(
+    admin_client, monkeypatch
+):
+    monkeypatch.setattr(job_actions, "ACTION_LIMIT", 3)
+    jobs = [job_that_is("SCHEDULED") for _ in range(5)]
+    action = "set_priority_selected"
+    assert 'name="priority"' in across(admin_client, action).content.decode()
+    across(admin_client, action, post="yes", priority="9")
+    sweep = Job.objects.get(task="django_bgtasks.sweep")
+    assert sweep.args == ["set_priority", {}, {"priority": 9}]
+    assert "All jobs" in sweep.verbose_name
+    assert {
+        job.priority for job in Job.objects.filter(pk__in=[j.pk for j in jobs])
+    } == {0}
+
+
+def test_all_of_a_selection_that_cannot_be_are_none(admin_client):
+    job = job_that_is("FAILED")
+    for post in ({"index": "0"}, {"post": "yes"}):
+        response = across(admin_client, "delete_selected", "?status=NONE", **post)
+        assert response.status_code == 302
+    assert statuses() == {job.pk: "FAILED"}
+
+
+def test_all_by_an_argument_needs_the_permission_to_see_it(member):
+    job = job_that_is("FAILED", args=[42])
+    other = job_that_is("FAILED", args=[43])
+    blind = member("view_job", "retry_job")
+    assert said(across(blind, "retry_selected", "?q=a%3D42", index="0")) == [
+        "There are no such jobs."
+    ]
+    seeing = member("view_job", "retry_job", "view_job_arguments")
+    across(seeing, "retry_selected", "?q=a%3D42", index="0")
+    assert statuses() == {job.pk: "READY", other.pk: "FAILED"}
+
+
+def across(client, action, address="", **data):
+    """Run an action for all that match."""
+    sent = {"action": action, "select_across": "1", "_selected_action": ["x"], **data}
+    return client.post(changelist() + address, sent)
 
 
 # -- the buttons of a job's page
@@ -322,46 +453,47 @@ def test_who_may_view_may_do_nothing_else(member, jobs):
     client, before = member("view_job"), list(Job.objects.values())
     response = client.get(changelist())
     assert len(listed(response)) == 6
-    assert helpers.ACTION_CHECKBOX_NAME not in response.content.decode()
+    assert offered(response) == EXPORTS
     for job in jobs.values():
         html = client.get(page(job)).content.decode()
         assert not [v for v in ("retry", "cancel", "delete") if page(job, v) in html]
         for view in ("retry", "cancel", "delete"):
             assert client.post(page(job, view), {"post": "yes"}).status_code == 403
-    for action in ("retry_selected", "cancel_selected", "delete_selected"):
+    for action in set().union(*ACTIONS.values()):
         act(client, action, jobs.values())
-    delete(client, jobs.values())
+        answer(client, action, jobs.values(), priority="1", queue="x")
+        across(client, action, post="yes", priority="1", queue="x")
     assert list(Job.objects.values()) == before
     assert not LogEntry.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("permission", "actions"),
-    [
-        ("change_job", {"retry_selected", "cancel_selected"}),
-        ("delete_job", {"delete_selected"}),
-    ],
-)
-def test_each_action_needs_its_permission(member, permission, actions):
+@pytest.mark.parametrize("permission", ACTIONS)
+def test_each_action_needs_its_permission(member, permission):
+    actions = ACTIONS[permission]
     client, job = member("view_job", permission), job_that_is("FAILED")
-    html = client.get(changelist()).content.decode()
-    every = {"retry_selected", "cancel_selected", "delete_selected"}
-    assert {a for a in every if f'value="{a}"' in html} == actions
+    assert offered(client.get(changelist())) == actions | EXPORTS
     html = client.get(page(job)).content.decode()
     assert (page(job, "retry") in html) == ("retry_selected" in actions)
     assert (page(job, "delete") in html) == ("delete_selected" in actions)
-    if "retry_selected" in actions:
-        delete(client, [job])
-        assert client.post(page(job, "delete"), {"post": "yes"}).status_code == 403
-    else:
-        act(client, "retry_selected", [job])
-        assert client.post(page(job, "retry")).status_code == 403
+    for view in ("retry", "cancel", "delete"):
+        if f"{view}_selected" not in actions:
+            assert client.post(page(job, view), {"post": "yes"}).status_code == 403
+    for action in set().union(*ACTIONS.values()) - actions:
+        act(client, action, [job])
+        answer(client, action, [job])
     assert statuses() == {job.pk: "FAILED"}
+
+
+def offered(response):
+    """The actions that one can choose."""
+    every = {*set().union(*ACTIONS.values()), *EXPORTS}
+    html = response.content.decode()
+    return {action for action in every if f'value="{action}"' in html}
 
 
 def test_changing_needs_no_permission_to_view(member):
     """As everywhere in the admin."""
-    client, job = member("change_job"), job_that_is("FAILED")
+    client, job = member("change_job", "retry_job"), job_that_is("FAILED")
     assert client.get(page(job)).status_code == 200
     assert said(client.post(page(job, "retry"))) == ["1 job will be retried."]
 
@@ -370,3 +502,81 @@ def test_every_permission_together_still_edits_nothing(member):
     client, job = member(*ALL), make_job()
     assert client.get(changelist() + "add/").status_code == 403
     assert client.post(page(job), {"task": "x", "_save": "1"}).status_code == 403
+
+
+# -- exports
+
+
+def exported(response):
+    return b"".join(response.streaming_content).decode()
+
+
+def test_jobs_are_exported_as_json(admin_client):
+    job = job_that_is("FAILED", args=[1], kwargs={"b": "x"}, tags=["a", "b"])
+    failed_attempt(job, error="ValueError: no")
+    other = job_that_is("SUCCESSFUL", result={"sum": 3})
+    response = act(admin_client, "export_json", [job, other])
+    assert response["Content-Type"] == "application/json"
+    assert 'filename="jobs.json"' in response["Content-Disposition"]
+    second, first = json.loads(exported(response))
+    assert first["id"] == str(job.pk)
+    assert (first["args"], first["kwargs"]) == ([1], {"b": "x"})
+    assert (first["tags"], first["last_error"]) == (["a", "b"], "ValueError: no")
+    assert second["result"] == {"sum": 3}
+    assert log_entries() == {(None, "Change", "Exported as JSON: 2 selected.")}
+
+
+def test_no_jobs_are_a_list_too(admin_client):
+    job = make_job()
+    response = act(admin_client, "export_json", [job])
+    job.delete()
+    assert json.loads(exported(response)) == []
+
+
+def test_jobs_are_exported_as_csv(admin_client):
+    job = make_job(args=[1], queue="=HYPERLINK(1)", priority=-5, verbose_name="-2+3")
+    response = act(admin_client, "export_csv", [job])
+    (row,) = csv.DictReader(io.StringIO(exported(response), newline=""))
+    assert row["id"] == str(job.pk)
+    assert row["args"] == "[1]"
+    assert row["priority"] == "-5"
+    # No formula, wherever it is opened.
+    assert (row["queue"], row["verbose_name"]) == ("'=HYPERLINK(1)", "'-2+3")
+
+
+def test_all_that_match_are_exported(admin_client, monkeypatch):
+    monkeypatch.setattr(job_export, "BATCH", 4)
+    jobs = make_jobs(10, queue="mail")
+    make_job()
+    response = across(admin_client, "export_json", "?queue=mail", index="0")
+    found = [row["id"] for row in json.loads(exported(response))]
+    assert found == [str(job.pk) for job in jobs[::-1]]
+    assert log_entries() == {(None, "Change", "Exported as JSON: queue: mail.")}
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_arguments_are_exported_to_those_who_may_see_them(member, form):
+    job = make_job(args=["seen"], metadata={"note": "seen"})
+    text = exported(act(member("view_job"), f"export_{form}", [job]))
+    assert str(job.pk) in text
+    assert "seen" not in text
+    assert "args" not in text
+    client = member("view_job", "view_job_arguments")
+    assert "seen" in exported(act(client, f"export_{form}", [job]))
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_sensitive_arguments_are_never_exported(admin_client, form):
+    job = job_that_is(
+        "SUCCESSFUL",
+        task="tests.sample.tasks.pay",
+        args=["ada", "secret"],
+        kwargs={"card": 47114711},
+        result={"paid with": ["secret"], "card": 47114711},
+        metadata={"note": "by secret"},
+        progress={"message": "secret"},
+    )
+    text = exported(act(admin_client, f"export_{form}", [job]))
+    assert "ada" in text
+    assert "secret" not in text
+    assert "4711" not in text

@@ -1,5 +1,6 @@
 import uuid
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection, transaction
@@ -21,6 +22,7 @@ from django_bgtasks.signals import jobs_cancelled, jobs_retried
 from django_bgtasks.store import lifecycle, maintenance
 from django_bgtasks.store.engines.base import Want
 from django_bgtasks.store.lifecycle import UNKNOWN_TASK_DELAY
+from tests.admin.pages import failed_attempt
 from tests.factories import make_finished, make_job, make_running
 from tests.sample import tasks as sample
 
@@ -266,3 +268,86 @@ def test_what_is_rolled_back_is_not_told(told):
         Job.objects.all().cancel()
         transaction.set_rollback(True)
     assert told == []
+
+
+# -- what waits
+
+
+@pytest.fixture
+def one_of_each():
+    """A job of each status."""
+    made = [
+        make_job(),
+        make_job(status="SCHEDULED", run_after=NOW + timedelta(days=1)),
+        make_running(),
+    ]
+    made += [make_finished(s, NOW) for s in ("SUCCESSFUL", "FAILED", "CANCELLED")]
+    return {job.status: job.pk for job in made}
+
+
+def changed(one_of_each, **columns):
+    """The statuses that jobs had that now have these columns; others are untouched."""
+    statuses = {pk: status for status, pk in one_of_each.items()}
+    found = {statuses[job.pk] for job in Job.objects.filter(**columns)}
+    for job in Job.objects.all():
+        assert job.status == statuses[job.pk] or statuses[job.pk] in found
+    return found
+
+
+def test_run_now(one_of_each):
+    assert lifecycle.run_now(Job.objects.all()) == 1
+    assert Job.objects.get(pk=one_of_each["SCHEDULED"]).status == "READY"
+    assert Job.objects.scheduled().count() == 0
+    # Since when it could have run is known.
+    assert changed(one_of_each, run_after__lte=timezone.now()) == {"SCHEDULED"}
+
+
+def test_set_priority(one_of_each):
+    assert lifecycle.set_priority(Job.objects.all(), 9) == 2
+    assert changed(one_of_each, priority=9) == {"READY", "SCHEDULED"}
+
+
+def test_move(one_of_each):
+    assert lifecycle.move(Job.objects.all(), "mail") == 2
+    assert changed(one_of_each, queue="mail") == {"READY", "SCHEDULED"}
+
+
+@pytest.mark.parametrize(
+    ("after", "status"), [(timedelta(1), "SCHEDULED"), (-timedelta(1), "READY")]
+)
+def test_reschedule(one_of_each, after, status):
+    until = timezone.now() + after
+    assert lifecycle.reschedule(Job.objects.all(), until) == 2
+    assert changed(one_of_each, run_after=until) == {"READY", "SCHEDULED"}
+    assert {job.status for job in Job.objects.filter(run_after=until)} == {status}
+
+
+def test_a_job_does_not_expire_before_the_time_it_is_given():
+    soon, late = NOW + timedelta(hours=1), NOW + timedelta(days=9)
+    jobs = [make_job(expires_at=soon), make_job(expires_at=late), make_job()]
+    lifecycle.reschedule(Job.objects.all(), NOW + timedelta(days=1))
+    after = {job.pk: job.expires_at for job in Job.objects.all()}
+    assert [after[job.pk] for job in jobs] == [None, late, None]
+
+
+def test_delete(one_of_each):
+    for pk in (one_of_each["FAILED"], one_of_each["RUNNING"]):
+        failed_attempt(Job.objects.get(pk=pk))
+    assert lifecycle.delete(Job.objects.all()) == 5
+    assert [job.status for job in Job.objects.all()] == ["RUNNING"]
+    assert Attempt.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [lifecycle.run_now, partial(lifecycle.move, queue="mail")],
+    ids=["run now", "move"],
+)
+def test_workers_are_called_for_what_became_ready(deed, monkeypatch):
+    called = []
+    monkeypatch.setattr(lifecycle.wakeup, "call", lambda *queue: called.append(queue))
+    assert deed(Job.objects.all()) == 0
+    assert called == []
+    make_job(status="SCHEDULED", run_after=NOW + timedelta(days=1))
+    assert deed(Job.objects.all()) == 1
+    assert len(called) == 1
