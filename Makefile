@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TOX := $(BIN)/tox run --quiet -e
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint format types docs bench bench-peers clean
+.PHONY: help demo test chaos lint format types screenshots docs bench bench-peers clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,7 +20,7 @@ help:  ## list these commands
 demo: $(MARK)-demo $(if $(filter mysql%,$(DATABASE_URL)),$(MARK)-mysqlclient)  ## run the example site, its worker included
 	@exec $(BIN)/python example_project/demo.py $(ARGS)
 
-test: $(MARK)-test $(MARK)-mysqlclient  ## test on SQLite, and on PostgreSQL and MariaDB if they answer
+test: $(MARK)-test $(MARK)-mysqlclient $(MARK)-axe  ## test on SQLite, and on PostgreSQL and MariaDB if they answer
 	@$(BIN)/python tests/run.py $(ARGS)
 
 chaos: $(MARK)-test $(MARK)-mysqlclient  ## try to break it, at length: kills, outages, full disks
@@ -34,6 +34,9 @@ format: $(MARK)-dev  ## format, and mend what can be mended
 
 types: $(MARK)-dev  ## check types
 	@$(TOX) types
+
+screenshots: $(MARK)-demo $(MARK)-test  ## take the pictures of the documentation anew
+	@$(BIN)/python docs/screenshots.py
 
 docs: $(MARK)-dev  ## build the documentation into docs/_build/html
 	@$(TOX) docs
@@ -76,3 +79,10 @@ $(MARK)-mysqlclient: | $(MARK)-venv
 	@if $(PIP) install --editable ".[mysql]" >$(VENV)/mysqlclient.log 2>&1; \
 	then touch $@; \
 	else echo "mysqlclient cannot be built here (why: $(VENV)/mysqlclient.log)"; fi
+
+# Looks for what keeps people from using a page; without npm, tests leave that out.
+$(MARK)-axe: | $(MARK)-venv
+	@if command -v npm >/dev/null; \
+	then echo "Installing axe-core"; \
+	npm install --silent --no-save --no-package-lock --prefix $(VENV) axe-core@~4.12 && touch $@; \
+	else echo "There is no npm: pages are not looked at with axe-core"; fi

@@ -23,7 +23,7 @@ from benchmarks.targets import FLOORS, OURS
 from benchmarks.workloads import WORKLOADS, Sizes
 
 #: What says something only about ourselves, and what only beside others.
-OUR_WORKLOADS = ("flat", "snapshot", "schedules")
+OUR_WORKLOADS = ("flat", "snapshot", "schedules", "pages")
 PEER_WORKLOADS = ("crunch",)
 PICKUP_SAMPLES = 300
 

@@ -24,6 +24,7 @@ TABLES = {
         *("flat_empty", "flat_history", "flat_future", "flat_backlog"),
         *("snapshot_none", "snapshot_held"),
     ],
+    "Pages of the admin": ["page_dashboard", "page_jobs", "page_job", "page_slowest"],
     "Periodic jobs": [
         *("tick_p50", "tick_p99", "tick_max"),
         "scheduler_idle_cpu",

@@ -58,6 +58,23 @@ METRICS = {
     "tick_p99": Metric("tick to job p99", "ms"),
     "tick_max": Metric("tick to job, the latest", "ms"),
     "scheduler_idle_cpu": Metric("CPU of an idle scheduler", "%"),
+    "page_dashboard": Metric("dashboard", "ms"),
+    "page_dashboard_week": Metric("dashboard, 7 days", "ms"),
+    "page_jobs": Metric("jobs", "ms"),
+    "page_jobs_failed": Metric("jobs, failed", "ms"),
+    "page_jobs_successful": Metric("jobs, successful", "ms"),
+    "page_jobs_of_task": Metric("jobs of a task", "ms"),
+    "page_jobs_of_none": Metric("jobs of a task without jobs", "ms"),
+    "page_jobs_of_exception": Metric("jobs by exception", "ms"),
+    "page_jobs_by_argument": Metric("jobs by argument, none found", "ms"),
+    "page_jobs_by_error": Metric("jobs by error text, none found", "ms"),
+    "page_job": Metric("a job", "ms"),
+    "page_job_failed": Metric("a failed job", "ms"),
+    "page_queues": Metric("queues", "ms"),
+    "page_workers": Metric("workers", "ms"),
+    "page_schedules": Metric("schedules", "ms"),
+    "page_schedule": Metric("a schedule", "ms"),
+    "page_slowest": Metric("the slowest page", "ms"),
 }
 
 

@@ -125,6 +125,14 @@ class System(ABC):
         """Add ready jobs in a queue that the worker leaves alone, by any quick way."""
         raise NotImplementedError
 
+    def add_week(self, count: int) -> None:
+        """Add a week of finished jobs, and all that pages show beside them."""
+        raise NotImplementedError
+
+    def page_times(self) -> dict[str, float]:
+        """Milliseconds that the server takes for each of the system's own pages."""
+        raise NotImplementedError
+
     def hold_snapshot(self) -> None:
         """Open a transaction that sees what there is now, and leave it open."""
         raise NotImplementedError
@@ -312,6 +320,16 @@ def _add_backlog(system: System, count: str) -> bool:
     return True
 
 
+def _add_week(system: System, count: str) -> bool:
+    system.add_week(int(count))
+    system.autovacuum()
+    return True
+
+
+def _page_times(system: System) -> dict[str, float]:
+    return system.page_times()
+
+
 def _add_schedules(system: System, count: str) -> bool:
     system.add_schedules(int(count))
     system.autovacuum()
@@ -365,6 +383,8 @@ _VERBS = {
     "add-history": _add_history,
     "add-future": _add_future,
     "add-backlog": _add_backlog,
+    "add-week": _add_week,
+    "page-times": _page_times,
     "add-schedules": _add_schedules,
     "add-sleeping-schedules": _add_sleeping_schedules,
     "tick-delays": _tick_delays,

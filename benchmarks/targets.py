@@ -163,6 +163,11 @@ def _targets_of(
             f"{name}: CPU of an idle scheduler, % of a core",
             median("scheduler_idle_cpu"),
         ),
+        _at_most(
+            150,
+            f"{name}: the slowest page beside a million finished jobs, ms",
+            median("page_slowest"),
+        ),
     ]
 
 

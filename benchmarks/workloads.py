@@ -192,6 +192,17 @@ def snapshot(subject: Subject, sizes: Sizes) -> Metrics:
     }
 
 
+def pages(subject: Subject, sizes: Sizes) -> Metrics:
+    """The pages of the admin, beside many finished jobs."""
+    installation = _installation(subject, "week", sizes.rows)
+    times = installation.ask("page-times")
+    slowest = max(times, key=lambda name: times[name])
+    return {
+        **{f"page_{name}": time for name, time in times.items()},
+        "page_slowest": times[slowest],
+    }
+
+
 #: By the names that the command line knows, in the order of the table.
 WORKLOADS: dict[str, Callable[[Subject, Sizes], Metrics]] = {
     "drain": drain,
@@ -206,6 +217,7 @@ WORKLOADS: dict[str, Callable[[Subject, Sizes], Metrics]] = {
     "flat": flat,
     "snapshot": snapshot,
     "schedules": schedules,
+    "pages": pages,
 }
 #: Those that come out the same every time: one round will do.
 STEADY = ("memory", "idle")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from django.test.testcases import LiveServerThread
 
@@ -31,11 +31,18 @@ try:
 except ModuleNotFoundError:
     webdriver = None
 
-#: For tests that need one.
-needs_browser = pytest.mark.skipif(
-    not REQUIRED and not (webdriver and CHROMIUM and CHROMEDRIVER),
-    reason="needs selenium, chromium and chromedriver",
-)
+#: Marks of tests that need one. They run on two databases, and MariaDB shows nothing
+#: that these do not.
+in_browser = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(
+        not REQUIRED and not (webdriver and CHROMIUM and CHROMEDRIVER),
+        reason="needs selenium, chromium and chromedriver",
+    ),
+    pytest.mark.skipif(
+        connection.vendor == "mysql", reason="browsers see the same there"
+    ),
+]
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +130,13 @@ def until_says(browser, element, text):
 
 def press(browser, button):
     browser.find_element(By.XPATH, f"//button[normalize-space()='{button}']").click()
+
+
+def type_into(browser, name, text):
+    field = browser.find_element(By.NAME, name)
+    field.clear()
+    field.send_keys(text)
+    return field
 
 
 def complaints(browser):

@@ -24,10 +24,12 @@ PROCESSES = (1, 2)
 
 
 class BGTasksMariaDB(OnServer):
-    def _add_copies(self, count: int, **columns: Any) -> None:
+    def _add_copies(
+        self, count: int, first_digits: str | None = None, **columns: Any
+    ) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET max_recursive_iterations = %s", [count])
-        super()._add_copies(count, **columns)
+        super()._add_copies(count, first_digits, **columns)
 
     def _make_database(self) -> None:
         on_server("CREATE DATABASE IF NOT EXISTS {name}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -20,25 +18,20 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from django_bgtasks.admin import steering
+from django_bgtasks.admin import job_deeds, steering
 from django_bgtasks.admin.dashboard_figures import WINDOWS, Wanted, look, wanted
 from django_bgtasks.admin.dashboard_json import as_json
 from django_bgtasks.admin.dashboard_page import page, table_headings
+from django_bgtasks.admin.job_actions import ACTION_LIMIT, leave_to_a_job
+from django_bgtasks.admin.job_deeds import Options
 from django_bgtasks.admin.permissions import RETRY, may
-from django_bgtasks.admin.reporting import tell
 from django_bgtasks.models import Dashboard, Job
+from django_bgtasks.models.job import Status
 from django_bgtasks.store import failures
 from django_bgtasks.store.engines import get_engine
-
-#: Jobs that are retried in one transaction.
-RETRY_BATCH = 200
-
-WILL_BE_RETRIED = ngettext_lazy(
-    "%(count)d job will be retried.", "%(count)d jobs will be retried.", "count"
-)
+from django_bgtasks.store.selection import Selection
 
 # Not a Media of the ModelAdmin, with which all of the scripts for lists and forms come.
 MEDIA = Media(
@@ -135,12 +128,13 @@ class DashboardAdmin(_Base):
             raise PermissionDenied
         exception, _space, task = request.POST.get("kind", "").partition(" ")
         jobs = failures.of_kind(task, exception, get_engine().now())
-        retried = sum(
-            steering.retry(request, Job.objects.filter(pk__in=batch)).retried
-            for batch in _batches(jobs)
-        )
-        tell(request, WILL_BE_RETRIED, retried)
-        if not retried:
+        wish = job_deeds.RETRY.wish(Options())
+        if exception and len(jobs) > ACTION_LIMIT:
+            kind = Selection(status=(Status.FAILED,), task=task, exception=exception)
+            return leave_to_a_job(request, self.admin_site, wish, kind)
+        done = steering.do(request, wish, Job.objects.filter(pk__in=jobs))
+        job_deeds.RETRY.tell(request, done)
+        if not jobs:
             text = _("There are no such failures any more.")
             self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(self._address(request))
@@ -165,8 +159,3 @@ def _wanted_or_default(request: HttpRequest) -> Wanted:
         window=WINDOWS.get(window, WINDOWS["1h"]),
         queue=request.GET.get("queue") or None,
     )
-
-
-def _batches(jobs: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    for start in range(0, len(jobs), RETRY_BATCH):
-        yield jobs[start : start + RETRY_BATCH]

@@ -33,6 +33,7 @@ from django_bgtasks.admin.job_deeds import JobDeed, Options
 from django_bgtasks.admin.job_list import chips_of, described, selection_of
 from django_bgtasks.admin.permissions import CANCEL, RETRY, VIEW_ARGUMENTS, may
 from django_bgtasks.admin.reporting import back_to_page, log_at_large, tell
+from django_bgtasks.admin.steering import Wish
 from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status, new_id
 from django_bgtasks.store.engines import get_engine
@@ -170,7 +171,8 @@ class JobActions(_Base):
             return self._ask(request, deed, chosen, form)
         form.is_valid()
         if chosen.selection is not None and chosen.are_many:
-            return self._leave_to_a_job(request, deed, chosen.selection, form)
+            wish = deed.wish(form)
+            return leave_to_a_job(request, self.admin_site, wish, chosen.selection)
         jobs = self.get_queryset(request).filter(pk__in=chosen.ids)
         self._do(request, deed, jobs, form)
         return None
@@ -200,22 +202,6 @@ class JobActions(_Base):
         return TemplateResponse(
             request, "admin/django_bgtasks/job/action.html", context
         )
-
-    def _leave_to_a_job(
-        self, request: HttpRequest, deed: JobDeed, selection: Selection, form: Options
-    ) -> HttpResponse:
-        which = described(selection) or _("all jobs")
-        pk = steering.leave_to_a_job(request, deed.wish(form), selection, which)
-        text = _(
-            "A job of its own does it. This is its page, which says how far it is."
-        )
-        self.message_user(request, text, messages.SUCCESS)
-        url = reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_change",
-            args=[pk],
-            current_app=self.admin_site.name,
-        )
-        return HttpResponseRedirect(url)
 
     def _export(
         self, request: HttpRequest, queryset: QuerySet[Job], form: str
@@ -294,6 +280,18 @@ class JobActions(_Base):
     ) -> None:
         wish = deed.wish(form or Options())
         deed.tell(request, steering.do(request, wish, jobs))
+
+
+def leave_to_a_job(
+    request: HttpRequest, site: admin.AdminSite, wish: Wish, selection: Selection
+) -> HttpResponse:
+    """Have it done by a job, and show the page of that."""
+    which = described(selection) or _("all jobs")
+    pk = steering.leave_to_a_job(request, wish, selection, which)
+    text = _("A job of its own does it. This is its page, which says how far it is.")
+    messages.success(request, text)
+    url = reverse("admin:django_bgtasks_job_change", args=[pk], current_app=site.name)
+    return HttpResponseRedirect(url)
 
 
 def _chosen(request: HttpRequest, queryset: QuerySet[Job]) -> Chosen:

@@ -1,6 +1,5 @@
 """The admin in a real browser: styles, buttons, and nothing to complain about."""
 
-import pytest
 from django.urls import reverse
 
 from django_bgtasks.models import Job, Queue, Schedule
@@ -9,8 +8,9 @@ from django_bgtasks.testing import run_jobs
 from tests.admin.pages import changelist, failed_attempt, job_that_is, page
 from tests.browsing import (
     complaints,
-    needs_browser,
+    in_browser,
     press,
+    type_into,
     until_said,
     until_says,
     until_shown,
@@ -23,18 +23,7 @@ try:
 except ModuleNotFoundError:
     pass  # then nothing here runs
 
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.django_db(transaction=True),
-    needs_browser,
-]
-
-
-def type_into(browser, name, text):
-    field = browser.find_element(By.NAME, name)
-    field.clear()
-    field.send_keys(text)
-    return field
+pytestmark = in_browser
 
 
 def schedule_page(name):

@@ -4,19 +4,24 @@ import pytest
 from django.utils import timezone
 
 from django_bgtasks.models import Job
-from tests.admin import test_browser
 from tests.admin.pages import failed_attempt, job_that_is, page
-from tests.admin.test_browser import complaints, until_said, until_says, until_shown
+from tests.browsing import (
+    complaints,
+    in_browser,
+    type_into,
+    until_said,
+    until_says,
+    until_shown,
+)
 from tests.factories import make_job
 
-if test_browser.webdriver:
+try:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.wait import WebDriverWait
+except ModuleNotFoundError:
+    pass  # then nothing here runs
 
-# One browser for this module, as there is one for that.
-admin, browser, site = test_browser.admin, test_browser.browser, test_browser.site
-
-pytestmark = test_browser.pytestmark
+pytestmark = in_browser
 
 LIBRARY = '  File "/venv/site-packages/x.py", line 1, in get\n    no()\n'
 
@@ -87,10 +92,10 @@ def test_a_job_is_duplicated_with_changes(admin, browser):
     admin(page(row))
     browser.find_element(By.LINK_TEXT, "DUPLICATE").click()
     until_shown(browser, "[name=args]")
-    test_browser.type_into(browser, "args", "[1")
+    type_into(browser, "args", "[1")
     browser.find_element(By.CSS_SELECTOR, "[type=submit].default").click()
     until_shown(browser, ".errorlist")
-    test_browser.type_into(browser, "args", "[3, 4]")
+    type_into(browser, "args", "[3, 4]")
     browser.find_element(By.CSS_SELECTOR, "[type=submit].default").click()
     until_said(browser, "The job was enqueued.")
     made = Job.objects.exclude(pk=row.pk).get()

@@ -17,12 +17,14 @@ from django_bgtasks.redaction import MASK
 from django_bgtasks.store import failures
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.overview import overview
+from django_bgtasks.testing import run_jobs
 from tests.admin.pages import (
     MARKUP,
     changelist,
     failed_attempt,
     job_that_is,
     log_entries,
+    page,
     said,
     text_of,
 )
@@ -403,11 +405,16 @@ def test_the_button_posts_what_is_retried(admin_client):
     assert Job.objects.ready().count() == 1
 
 
-def test_in_batches(admin_client, monkeypatch):
-    monkeypatch.setattr("django_bgtasks.admin.dashboard.RETRY_BATCH", 2)
-    jobs = [failed() for _ in range(5)]
+def test_many_are_left_to_a_job(admin_client, monkeypatch):
+    monkeypatch.setattr("django_bgtasks.admin.dashboard.ACTION_LIMIT", 2)
+    jobs = [failed() for _ in range(3)]
+    other = failed("builtins.KeyError")
     response = admin_client.post(RETRY, {"kind": kind_of(jobs[0])})
-    assert said(response) == ["5 jobs will be retried."]
+    (sweep,) = Job.objects.for_task("django_bgtasks.sweep")
+    assert response.url == page(sweep)
+    result = run_jobs("default", raise_errors=False)[0]
+    assert result.return_value == {"retried": 3}
+    assert Job.objects.get(pk=other.pk).status == Job.Status.FAILED
 
 
 def test_failures_that_are_gone(admin_client):

@@ -6,22 +6,16 @@ from django.utils import timezone
 
 from django_bgtasks.models import Job, Schedule, Tally
 from tests.admin.pages import changelist, failed_attempt, job_that_is
-from tests.admin.test_browser import (  # noqa: F401 (fixtures are found by their names)
-    admin,
-    browser,
-    complaints,
-    pytestmark,
-    site,
-    until_said,
-    until_shown,
-)
+from tests.browsing import complaints, in_browser, until_said, until_shown
 from tests.factories import living_worker, make_job, make_running
 
 try:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.wait import WebDriverWait
 except ModuleNotFoundError:
-    By = None
+    pass  # then nothing here runs
+
+pytestmark = in_browser
 
 MINUTE = timedelta(minutes=1)
 PAGE = changelist("dashboard")
@@ -43,7 +37,7 @@ def some_of_everything():
         Schedule.objects.create(name=name, task="t", cron=rule)
 
 
-def until_text(browser, selector, text):  # noqa: F811
+def until_text(browser, selector, text):
     # In one go, for it is replaced.
     script = "return document.querySelector(arguments[0])?.innerText ?? ''"
     WebDriverWait(browser, 20).until(
@@ -51,7 +45,7 @@ def until_text(browser, selector, text):  # noqa: F811
     )
 
 
-def ink(browser, chart):  # noqa: F811
+def ink(browser, chart):
     """How many points of a chart are painted, and the sum of their colours."""
     return browser.execute_script(
         """
@@ -70,7 +64,7 @@ def ink(browser, chart):  # noqa: F811
     )
 
 
-def test_it_is_drawn_under_a_strict_policy(admin, browser):  # noqa: F811
+def test_it_is_drawn_under_a_strict_policy(admin, browser):
     some_of_everything()
     admin(PAGE)
     until_shown(browser, '[data-chart="backlog"] canvas')
@@ -83,7 +77,7 @@ def test_it_is_drawn_under_a_strict_policy(admin, browser):  # noqa: F811
     assert complaints(browser) == []
 
 
-def test_it_is_drawn_anew_for_another_theme(admin, browser):  # noqa: F811
+def test_it_is_drawn_anew_for_another_theme(admin, browser):
     some_of_everything()
     admin(PAGE)
     until_shown(browser, '[data-chart="throughput"] canvas')
@@ -93,7 +87,7 @@ def test_it_is_drawn_anew_for_another_theme(admin, browser):  # noqa: F811
     assert complaints(browser) == []
 
 
-def test_figures_and_charts_change_by_themselves(admin, browser):  # noqa: F811
+def test_figures_and_charts_change_by_themselves(admin, browser):
     some_of_everything()
     admin(PAGE)
     until_text(browser, "#bgtasks-tile-waiting", "0")
@@ -106,7 +100,7 @@ def test_figures_and_charts_change_by_themselves(admin, browser):  # noqa: F811
     assert complaints(browser) == []
 
 
-def test_failures_are_retried_from_it(admin, browser):  # noqa: F811
+def test_failures_are_retried_from_it(admin, browser):
     some_of_everything()
     admin(PAGE)
     until_shown(browser, "#bgtasks-failures button").click()
@@ -115,7 +109,7 @@ def test_failures_are_retried_from_it(admin, browser):  # noqa: F811
     assert complaints(browser) == []
 
 
-def test_windows_and_queues_are_chosen(admin, browser):  # noqa: F811
+def test_windows_and_queues_are_chosen(admin, browser):
     some_of_everything()
     admin(PAGE)
     browser.find_element(By.LINK_TEXT, "7 days").click()
@@ -127,7 +121,7 @@ def test_windows_and_queues_are_chosen(admin, browser):  # noqa: F811
     assert ink(browser, "throughput")[0] > 500
 
 
-def test_it_fits_a_phone(admin, browser):  # noqa: F811
+def test_it_fits_a_phone(admin, browser):
     some_of_everything()
     size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

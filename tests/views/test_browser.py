@@ -1,19 +1,16 @@
 """Blocks of ``{% job_status %}`` in a real browser, under a strict policy."""
 
-# ruff: noqa: F811 (fixtures are imported, and asked for by their names)
-
 from contextlib import suppress
 
 import pytest
 from django.contrib.auth.models import User
 
 from django_bgtasks.models import Job
-from tests.admin import test_browser
 from tests.admin.pages import job_that_is
-from tests.admin.test_browser import browser, complaints, site  # noqa: F401 (fixtures)
+from tests.browsing import complaints, in_browser
 from tests.sample import tasks as sample
 
-pytestmark = test_browser.pytestmark
+pytestmark = in_browser
 
 with suppress(ModuleNotFoundError):
     from selenium.webdriver.support.wait import WebDriverWait

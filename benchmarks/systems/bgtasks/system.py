@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
@@ -20,6 +22,7 @@ from benchmarks.system import Load
 os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.systems.bgtasks.settings"
 django.setup()
 
+from benchmarks.systems.bgtasks import week  # noqa: E402 (wants Django set up)
 from benchmarks.systems.bgtasks.tasks import tasks  # noqa: E402 (wants Django set up)
 from django_bgtasks import enqueue_many  # noqa: E402 (as above)
 from django_bgtasks.models import Job, Queue, Schedule  # noqa: E402 (as above)
@@ -121,8 +124,31 @@ class BGTasks(DjangoSystem):
             self._last_seen = seen[-1][0]
         return [tick.timestamp() for _, tick in seen]
 
-    def _add_copies(self, count: int, **columns: Any) -> None:
-        """Add jobs made in the same moment, all as if they were one."""
+    def add_week(self, count: int) -> None:
+        week.fill(self._add_copies, count, timezone.now())
+
+    def page_times(self) -> dict[str, float]:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.systems.bgtasks.pages"],
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": f"{__package__}.site"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            # It has said why.
+            sys.exit(done.returncode)
+        times: dict[str, float] = json.loads(done.stdout)
+        return times
+
+    def _add_copies(
+        self, count: int, first_digits: str | None = None, **columns: Any
+    ) -> None:
+        """Add jobs made in the same moment, all as if they were one.
+
+        Args:
+            first_digits: the first 20 of their ids.
+        """
         pattern = Job.objects.get(pk=tasks["noop"]().id)
         Job.objects.filter(pk=pattern.pk).update(**columns)
         names = [field.column for field in Job._meta.concrete_fields]
@@ -138,7 +164,7 @@ class BGTasks(DjangoSystem):
                 """,
                 [
                     count,
-                    new_id().hex[:20],
+                    first_digits or new_id().hex[:20],
                     Job._meta.pk.get_db_prep_value(pattern.pk, connection),
                 ],
             )
