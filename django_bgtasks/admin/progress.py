@@ -17,7 +17,10 @@ def percent(progress: dict[str, Any]) -> int | None:
     """Whole percents that are done; 100 only at the end. None: nobody knows."""
     match progress:
         case {"done": int() | float() as done, "total": int() | float() as total}:
-            return min(max(int(100 * done / total), 0), 100) if total > 0 else None
+            if total <= 0:
+                return None
+            # Not by dividing alone: what is left of a tiny number is endless.
+            return 100 if done >= total else int(100 * max(done, 0) / total)
     return None
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from django_bgtasks.admin.progress import pace, percent, time_left
@@ -46,6 +46,8 @@ def test_where_nothing_can_be_said(done, total, elapsed):
         (3, 3, 100),
         (4, 3, 100),
         (-1, 3, 0),
+        (1, 2e-309, 100),
+        (-1, 2e-309, 0),
         (1, 0, None),
         (1, None, None),
         ("1", 2, None),
@@ -69,6 +71,8 @@ numbers = st.one_of(
 
 
 @given(numbers, numbers, st.timedeltas())
+@example(1, 2e-309, SECOND)
+@example(2e-309, 1, SECOND)
 def test_whatever_was_reported(done, total, elapsed):
     left = time_left({"done": done, "total": total}, elapsed)
     assert left is None or left >= timedelta(0)
