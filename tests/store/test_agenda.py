@@ -1,24 +1,19 @@
 """What schedules are going to do."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from django.utils import timezone
 
 from django_bgtasks.models import Schedule
 from django_bgtasks.store.agenda import TICK_LIMIT, agenda
 from django_bgtasks.timing import as_aware
+from tests.admin.pages import utc
 
 pytestmark = pytest.mark.django_db
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 # A Wednesday, 14:00:20 in Berlin.
-NOW = datetime(2030, 5, 1, 12, 0, 20)
-if timezone.is_aware(timezone.now()):
-    NOW = NOW.replace(tzinfo=timezone.get_fixed_timezone(0))
-    BERLIN = timedelta(hours=2)
-else:
-    BERLIN = timedelta(0)
+NOW = utc(2030, 5, 1, 12, 0, 20)
 
 
 def schedule(name, **columns):
@@ -49,7 +44,7 @@ def test_what_is_due_and_has_not_run_comes_first():
 
 
 def test_a_run_of_this_minute_that_has_been_is_not_to_come():
-    plan = plan_of(every=10 * timedelta(seconds=1), end=NOW + 20 * MINUTE / 60)
+    plan = plan_of(every=MINUTE / 6, end=NOW + MINUTE / 3)
     assert [tick - as_aware(NOW) for tick in plan.ticks] == [
         timedelta(seconds=10),
         timedelta(seconds=20),

@@ -114,6 +114,7 @@
 
   function draw(name, series, data, scale, format) {
     const place = document.querySelector(`[data-chart="${name}"]`);
+    const step = data[0][1] - data[0][0];
     const options = {
       width: Math.max(place.clientWidth, 200),
       height: HEIGHT[name],
@@ -121,7 +122,8 @@
       padding: [10, 20, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, sync: { key: SYNC } },
       legend: { markers: { width: 0, fill: (_, n) => series[n - 1].stroke ?? series[n - 1].fill } },
-      scales: { y: scale },
+      // Half a step more on each side, or the outermost bars would be cut.
+      scales: { x: { range: (_, low, high) => [low - step / 2, high + step / 2] }, y: scale },
       axes: axes(format, scale.distr === 3),
       series: [timeSeries(), ...series],
     };
