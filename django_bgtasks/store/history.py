@@ -28,13 +28,20 @@ def last_jobs(schedules: Sequence[str], limit: int) -> dict[str, list[Job]]:
     jobs = Job.objects.using(get_engine().alias)
     ids = _last_ids([_newest(name)[:limit] for name in found])
     for job in jobs.filter(pk__in=ids).order_by("pk").only(*_COLUMNS):
-        found[job.schedule or ""].append(job)
+        # Where case is ignored, a job may name a schedule that was called otherwise.
+        found.get(job.schedule or "", []).append(job)
     return found
 
 
 def _newest(schedule: str) -> JobQuerySet:
+    """Its jobs along their own index.
+
+    Were the schedule a constant, an order by it would say nothing, and PostgreSQL might
+    walk along all ids, back to where this schedule's are.
+    """
     jobs = Job.objects.using(get_engine().alias)
-    return jobs.of_schedule(schedule).order_by("-pk")
+    its_own = jobs.filter(schedule__gte=schedule, schedule__lte=schedule)
+    return its_own.order_by("-schedule", "-pk")
 
 
 def _last_ids(slices: Sequence[JobQuerySet]) -> list[UUID]:
