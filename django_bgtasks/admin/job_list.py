@@ -240,7 +240,7 @@ class JobChangeList(ChangeList):
     @property
     def budget(self) -> str:
         """How many it passes over at the most."""
-        return f"{walking.BUDGET:,}"
+        return "" if self._walk is None else f"{self._walk.budget:,}"
 
     @property
     def by_end(self) -> bool:

@@ -30,6 +30,8 @@ from django_bgtasks.store.selection import (
 
 #: Rows that are looked at for one page, and jobs that are counted.
 BUDGET = 10_000
+#: How many times fewer, where each may have to be read from another place of the disk.
+SCATTERED = 4
 #: How far clocks may be apart: an id is made by one, the end of its job by another.
 CLOCKS_APART = timedelta(hours=1)
 
@@ -118,6 +120,11 @@ class Walk:
 
     #: Whether jobs are in the order of their ends, not of their ids.
     by_end = False
+
+    @property
+    def budget(self) -> int:
+        """Rows that are looked at for one page."""
+        return BUDGET
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
@@ -267,6 +274,10 @@ class KeyWalk(Walk):
     #: The columns of the index by which rows are in order.
     order: Sequence[str]
 
+    @property
+    def budget(self) -> int:
+        return max(BUDGET // SCATTERED, 1)
+
     def count(self) -> Count:
         bounds, end = self._window(self._bounds, Q(), newer=False)
         found = count_up_to(BUDGET, self._fitting(bounds))
@@ -298,7 +309,8 @@ class KeyWalk(Walk):
         rows = self._rows.filter(bounds.of(first), passed)
         keys = rows.order_by(first if newer else f"-{first}")
         # A slice of an index, and no more than that: the last one, and if there are more.
-        last = list(keys.values_list(first, flat=True)[BUDGET - 1 : BUDGET + 1])
+        budget = self.budget
+        last = list(keys.values_list(first, flat=True)[budget - 1 : budget + 1])
         if len(last) < 2:
             return bounds, None
         side = Bounds(high=last[0]) if newer else Bounds(low=last[0])
@@ -348,6 +360,11 @@ class ByIdWalk(KeyWalk):
     """The newest first: along all ids, or those of a parent, a creator, a schedule."""
 
     order = ("pk",)
+
+    @property
+    def budget(self) -> int:
+        # Jobs lie in the order of their ids; those of one creator, here and there.
+        return super().budget if self._prefix else BUDGET
 
     @cached_property
     def _rows(self) -> QuerySet[Any]:

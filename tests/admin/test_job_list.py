@@ -503,10 +503,16 @@ def test_search_by_an_argument(found):
     text = make_job(args=["42", 7])
     named = make_job(args=[1], kwargs={"b": 42})
     assert found("a=42") == [text, number]
-    assert found(' a = "42"') == [text]
     assert found("b=42") == [named]
     assert found("b=7") == [text]
     assert found("a=4") == found("c=42") == []
+
+
+def test_what_is_quoted_is_no_number(found, only):
+    only("sqlite", "postgresql")  # MariaDB compares them without their quotes.
+    make_job(args=[42])
+    text = make_job(args=["42"])
+    assert found(' a = "42"') == [text]
 
 
 @pytest.mark.parametrize(

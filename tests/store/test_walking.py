@@ -188,6 +188,18 @@ def test_all_that_fit_are_not_limited_by_the_budget(monkeypatch):
         assert len(queries) == 1
 
 
+def test_an_empty_page_leads_back_to_all():
+    jobs = make_jobs(3, status="FAILED", finished_at=NOW)
+    ids = sorted((job.pk for job in jobs), reverse=True)
+    for selection, moment in (Selection(), None), (Selection(status=("FAILED",)), NOW):
+        newest = walk(selection).page(5, after=Cursor(ids[0], moment))
+        assert newest.ids == []
+        assert walk(selection).page(5, before=newest.older).ids == ids
+        oldest = walk(selection).page(5, before=Cursor(ids[-1], moment))
+        assert oldest.ids == []
+        assert walk(selection).page(5, after=oldest.newer).ids == ids
+
+
 def test_many_that_ended_in_the_same_moment(monkeypatch):
     monkeypatch.setattr(walking, "BUDGET", 3)
     make_jobs(10, status="FAILED", finished_at=NOW, task="a")
