@@ -31,10 +31,13 @@ def eta(
         None where that would be a guess: nothing is known of the total, or it has only
         just begun.
     """
-    if not progress or started_at is None:
-        return None
-    done, total = progress.get("done") or 0, progress.get("total") or 0
-    elapsed = now - started_at
+    match progress:
+        case {"done": int() | float() as done, "total": int() | float() as total}:
+            return None if started_at is None else _left(done, total, now - started_at)
+    return None
+
+
+def _left(done: float, total: float, elapsed: timedelta) -> timedelta | None:
     if not 0 < done <= total or elapsed < FIRST_LOOK:
         return None
     if done / total < SHARE and elapsed < LONG:

@@ -139,4 +139,4 @@ def _search_help(request: HttpRequest) -> str:
             "An id or its beginning, an argument (user_id=42), the full name of a "
             "task, or a text in an error."
         )
-    return _("An id or its beginning, the full name of a task, or a text in an error.")
+    return _("An id or its beginning, or the full name of a task.")

@@ -107,8 +107,8 @@ class JobDeed:
 
 
 RUNNING_STAY = ngettext_lazy(
-    "%(count)d running job cannot be deleted. Cancel it first.",
-    "%(count)d running jobs cannot be deleted. Cancel them first.",
+    "%(count)d running job cannot be deleted. Stop it first.",
+    "%(count)d running jobs cannot be deleted. Stop them first.",
     "count",
 )
 NOT_WAITING = ngettext_lazy(

@@ -164,7 +164,9 @@ class JobChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         self._walk = None if self.selection is None else walk(self.selection)
         self._page = self._page_at(request)
-        self.result_list = self._jobs(self._page)
+        # An error may quote what else is hidden.
+        error = "error" if may(request, VIEW_ARGUMENTS) else "exception_class_path"
+        self.result_list = self._jobs(self._page, error)
         self._count()
         self.full_result_count = self.result_count
         self.show_full_result_count = False
@@ -178,11 +180,11 @@ class JobChangeList(ChangeList):
         before, after = _cursor(request, BEFORE), _cursor(request, AFTER)
         return self._walk.page(self.list_per_page, before=before, after=after)
 
-    def _jobs(self, page: Page) -> list[Job]:
+    def _jobs(self, page: Page, error: str) -> list[Job]:
         last_error = Attempt.objects.filter(job=OuterRef("pk")).order_by("-id")
         rows = self.root_queryset.filter(pk__in=page.ids).order_by()
         found = rows.defer("args", "kwargs", "progress", "result", "metadata").annotate(
-            last_error=Subquery(last_error.values("error")[:1])
+            last_error=Subquery(last_error.values(error)[:1])
         )
         by_id = {job.pk: job for job in found}
         # Some may be gone since.

@@ -301,7 +301,7 @@ def _progress(job: Job, sees_all: bool) -> str:
 def _pace(job: Job, now: datetime) -> str:
     if job.status != Status.RUNNING or job.started_at is None:
         return ""
-    return pace(job.progress or {}, now - job.started_at)
+    return pace(job.progress or {}, job.started_at, now)
 
 
 def _row(event: Event) -> dict[str, Any]:

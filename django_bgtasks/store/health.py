@@ -86,7 +86,9 @@ def _about_queue(
 
 def _has_worker(queue: QueueState, overview: Overview) -> bool:
     return any(
-        worker.is_live and claims_from(worker.queues, queue.name)
+        worker.is_live
+        and not worker.instruction
+        and claims_from(worker.queues, queue.name)
         for worker in overview.workers
     )
 

@@ -43,7 +43,8 @@ def search(text: str, *, sees_arguments: bool, task: str = "") -> Search:
     """Understand ``text``: an id or its beginning, an argument, a task, or an error.
 
     Args:
-        sees_arguments: whether arguments may be searched.
+        sees_arguments: whether arguments, and errors that may quote them, may be
+            searched.
         task: the one that is searched, if it is only one.
     """
     ids = _ids_beginning(text)
@@ -51,9 +52,11 @@ def search(text: str, *, sees_arguments: bool, task: str = "") -> Search:
         return Search(Q(task=text))
     if ids is not None:
         return Search(Q(pk__range=ids), ids=ids)
+    if not sees_arguments:
+        return Search(Q(task=text))
     argument = _ARGUMENT.fullmatch(text)
     # Two underscores would lead into the argument.
-    if argument is not None and sees_arguments and "__" not in argument[1]:
+    if argument is not None and "__" not in argument[1]:
         return Search(_has_argument(argument[1], argument[2].strip(), task))
     if _PATH.fullmatch(text):
         # Perhaps a task that is no more.

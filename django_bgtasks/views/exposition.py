@@ -13,9 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from django_bgtasks.models import Worker
 from django_bgtasks.store import stats
-from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.overview import (
     Overview,
     QueueState,
@@ -132,14 +130,8 @@ def _about_workers(workers: Sequence[WorkerState]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "bgtasks_worker_memory_bytes",
         "What live workers hold together, as of their last heartbeats.",
-        value=_memory(live),
+        value=sum(worker.memory or 0 for worker in live),
     )
-
-
-def _memory(workers: Sequence[WorkerState]) -> int:
-    rows = Worker.objects.using(get_engine().alias).filter(memory__isnull=False)
-    held = dict(rows.values_list("pk", "memory"))
-    return sum(held.get(worker.id) or 0 for worker in workers)
 
 
 # -- schedules

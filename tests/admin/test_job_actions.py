@@ -148,7 +148,7 @@ def test_delete_takes_all_but_running_jobs(admin_client, jobs):
     response = delete(admin_client, jobs.values())
     assert said(response) == [
         "5 jobs were deleted.",
-        "1 running job cannot be deleted. Cancel it first.",
+        "1 running job cannot be deleted. Stop it first.",
     ]
     assert list(Job.objects.all()) == [jobs["RUNNING"]]
     assert [attempt.job for attempt in Attempt.objects.all()] == [jobs["RUNNING"]]
@@ -174,11 +174,11 @@ def test_a_running_job_is_not_deleted_from_its_page(admin_client):
     job = job_that_is("RUNNING")
     response = admin_client.get(page(job))
     assert page(job, "delete") not in response.content.decode()
-    assert "A running job cannot be deleted. Cancel it first." in text_of(response)
+    assert "A running job cannot be deleted. Stop it first." in text_of(response)
     for send in (admin_client.get, admin_client.post):
         response = send(page(job, "delete"), {"post": "yes"})
         assert response.url == page(job)
-        assert said(response) == ["1 running job cannot be deleted. Cancel it first."]
+        assert said(response) == ["1 running job cannot be deleted. Stop it first."]
     assert Job.objects.exists()
     assert not LogEntry.objects.exists()
 
