@@ -600,6 +600,7 @@ class Migration(migrations.Migration):
                 (
                     "job",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="attempts",
                         to="django_bgtasks.job",
@@ -611,10 +612,11 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "attempts",
                 "ordering": ["id"],
                 "indexes": [
+                    models.Index(fields=["job", "id"], name="bgtasks_attempt_job"),
                     models.Index(
                         fields=["exception_class_path", "id"],
                         name="bgtasks_attempt_exception",
-                    )
+                    ),
                 ],
             },
         ),
