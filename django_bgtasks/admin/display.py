@@ -17,7 +17,7 @@ from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
 from django_bgtasks.redaction import Secrets
 from django_bgtasks.tasks import Call, redaction_of
-from django_bgtasks.wording import as_local
+from django_bgtasks.wording import as_local, number
 
 #: Where there is nothing to show. The list would make this of None, a page would not.
 NOTHING = "-"
@@ -87,7 +87,9 @@ def pretty_json(value: Any, secrets: Secrets | None = None) -> SafeString:
     # JSON may hold lone surrogates, which no page can be encoded with.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) > JSON_LIMIT:
-        rest = _("… and {count} more characters").format(count=len(text) - JSON_LIMIT)
+        rest = _("… and {count} more characters").format(
+            count=number(len(text) - JSON_LIMIT)
+        )
         text = f"{text[:JSON_LIMIT]}\n{rest}"
     return format_html('<pre class="bgtasks-code" tabindex="0">{}</pre>', text)
 
