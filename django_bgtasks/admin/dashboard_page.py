@@ -50,6 +50,7 @@ def page(seen: Seen, request: HttpRequest) -> dict[str, Any]:
         "queue_choices": seen.queue_names,
         "refresh": seen.wanted.window.refresh,
         "chart": chart(seen),
+        "is_grouped": not _number(1000).isdigit(),
         "zone": timezone.get_current_timezone_name(),
         "steps": list(_steps(seen)),
         "queues": list(_queues(seen, links)),
