@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -17,7 +17,7 @@ from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
 from django_bgtasks.redaction import Secrets
 from django_bgtasks.tasks import Call, redaction_of
-from django_bgtasks.wording import as_local, number
+from django_bgtasks.wording import as_local
 
 #: Where there is nothing to show. The list would make this of None, a page would not.
 NOTHING = "-"
@@ -88,7 +88,7 @@ def pretty_json(value: Any, secrets: Secrets | None = None) -> SafeString:
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) > JSON_LIMIT:
         rest = _("… and {count} more characters").format(
-            count=number(len(text) - JSON_LIMIT)
+            count=number_format(len(text) - JSON_LIMIT, force_grouping=True)
         )
         text = f"{text[:JSON_LIMIT]}\n{rest}"
     return format_html('<pre class="bgtasks-code" tabindex="0">{}</pre>', text)
