@@ -50,11 +50,31 @@ def rough_duration(value: timedelta) -> str:
     return _("{days} d").format(days=round(seconds / 86_400))
 
 
+def interval(value: timedelta) -> str:
+    """A span of time as somebody has set it, in the biggest unit of which it is full."""
+    seconds = value.total_seconds()
+    for text, size in (
+        (_("{days} d"), 86400),
+        (_("{hours} h"), 3600),
+        (_("{minutes} min"), 60),
+    ):
+        if seconds >= size and seconds % size == 0:
+            whole = number(int(seconds // size))
+            return text.format(days=whole, hours=whole, minutes=whole)
+    shown = number_format(f"{seconds:.15g}", use_l10n=True)
+    return _("{seconds} s").format(seconds=shown)
+
+
+def number(value: int) -> str:
+    """A whole number, as the reader writes it."""
+    return number_format(value, use_l10n=True, force_grouping=True)
+
+
 def number_up_to(limit: int, count: int) -> str:
     """A number of which it is only known, if it is above ``limit``, that it is."""
     if count > limit:
-        return _("more than {limit}").format(limit=f"{limit:,}")
-    return f"{count:,}"
+        return _("more than {limit}").format(limit=number(limit))
+    return number(count)
 
 
 def _few_digits(seconds: float) -> str:

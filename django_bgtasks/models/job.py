@@ -188,7 +188,7 @@ class Job(models.Model):
 
     Status = Status
 
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    id = models.UUIDField(_("id"), primary_key=True, default=new_id, editable=False)
     task = models.CharField(_("task"), max_length=255)
     queue = models.CharField(_("queue"), max_length=100)
     priority = models.SmallIntegerField(_("priority"), default=0)

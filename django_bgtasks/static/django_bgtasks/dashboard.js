@@ -46,7 +46,11 @@
     }
   }
 
-  const count = (value) => (value == null ? "-" : value.toLocaleString(language));
+  // As the page writes them, which may do without separators in this language.
+  const written = (value, options) =>
+    value.toLocaleString(language, { ...options, useGrouping: "grouped" in texts() });
+
+  const count = (value) => (value == null ? "-" : written(value));
 
   function duration(seconds) {
     if (seconds == null) return "-";
@@ -60,7 +64,7 @@
     ];
     const [size, unit] = units.find(([size]) => seconds >= size) ?? units.at(-1);
     const digits = { maximumSignificantDigits: 3 };
-    return `${(seconds / size).toLocaleString(language, digits)} ${unit}`;
+    return `${written(seconds / size, digits)} ${unit}`;
   }
 
   // -- what charts share
