@@ -556,9 +556,12 @@ def test_all_that_match_are_exported(admin_client, monkeypatch):
 
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_arguments_are_exported_to_those_who_may_see_them(member, form):
-    job = make_job(args=["seen"], metadata={"note": "seen"})
+    job = job_that_is("FAILED", args=["seen"], metadata={"note": "seen"})
+    failed_attempt(job, error="KeyError: 'seen'")
     text = exported(act(member("view_job"), f"export_{form}", [job]))
     assert str(job.pk) in text
+    assert "builtins.ValueError" in text
+    # Not even as an error quotes it.
     assert "seen" not in text
     assert "args" not in text
     client = member("view_job", "view_job_arguments")
@@ -576,6 +579,8 @@ def test_sensitive_arguments_are_never_exported(admin_client, form):
         metadata={"note": "by secret"},
         progress={"message": "secret"},
     )
+    # From before the parameter was declared to be sensitive.
+    failed_attempt(job, error="no secret", exception_class_path="a.b")
     text = exported(act(admin_client, f"export_{form}", [job]))
     assert "ada" in text
     assert "secret" not in text
