@@ -266,6 +266,25 @@ def test_secrets_are_masked(look, data):
     assert data()["failures"][0]["error"] == f"E: {MASK}"
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"args": ["ada", "secret"], "kwargs": {"how": "message"}},
+        # As SQL may have written it: nobody knows which argument is which.
+        {"args": {"password": "secret"}, "kwargs": []},
+    ],
+)
+def test_problems_of_schedules_do_not_tell_what_is_sensitive(admin_client, call):
+    Schedule.objects.create(
+        name="s", task="tests.sample.tasks.pay", every=HOUR, source="code"
+    )
+    Schedule.objects.update(problem="no secret", **call)
+    for url in (PAGE, DATA, page(Schedule.objects.get())):
+        text = admin_client.get(url).content.decode()
+        assert f"no {MASK}" in text
+        assert "secret" not in text
+
+
 def test_errors_and_messages_are_for_who_may_see_arguments(member):
     failed(error="ValueError: private")
     progress = {"done": 1, "total": 2, "message": "private"}
