@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_bgtasks._framework import InvalidTask
-from django_bgtasks.admin.display import visible_call
+from django_bgtasks.admin.display import check_moment, visible_call
 from django_bgtasks.admin.job_actions import JobActions
 from django_bgtasks.admin.permissions import VIEW_ARGUMENTS, may
 from django_bgtasks.admin.reporting import back_to_page, log
@@ -78,6 +78,7 @@ class DuplicateForm(forms.Form):
         label=gettext_lazy("Not before"),
         required=False,
         widget=AdminSplitDateTime,
+        validators=[check_moment],
         help_text=gettext_lazy("Empty: as the task says, mostly at once."),
     )
     verbose_name = forms.CharField(

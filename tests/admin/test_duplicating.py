@@ -133,6 +133,11 @@ def test_values_that_json_has_not(admin_client, settings):
         ({"priority": "101"}, "priority", "less than or equal to 100"),
         ({"tags": "a|b"}, "tags", "without a bar"),
         ({"run_after_0": "soon"}, "run_after", "Enter a valid date."),
+        (
+            {"run_after_0": "0001-01-01", "run_after_1": "00:00"},
+            "run_after",
+            "Enter a valid date/time.",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_at_its_field(admin_client, changes, field, text):

@@ -243,6 +243,8 @@ def test_jobs_are_given_another_time(admin_client, jobs):
         ("move", {"queue": ""}),
         ("move", {"queue": "x" * 101}),
         ("reschedule", {"run_after": "soon"}),
+        ("reschedule", {"run_after": "0001-01-01T00:00"}),
+        ("reschedule", {"run_after": "9999-12-31T23:59"}),
     ],
 )
 def test_what_cannot_be_is_asked_again(admin_client, name, data):
