@@ -427,13 +427,17 @@ def test_the_button_posts_what_is_retried(admin_client):
 def test_many_are_left_to_a_job(admin_client, monkeypatch):
     monkeypatch.setattr("django_bgtasks.admin.dashboard.ACTION_LIMIT", 2)
     jobs = [failed() for _ in range(3)]
-    other = failed("builtins.KeyError")
+    others = [
+        failed("builtins.KeyError"),
+        failed(finished_at=timezone.now() - timedelta(days=2)),
+    ]
     response = admin_client.post(RETRY, {"kind": kind_of(jobs[0])})
     (sweep,) = Job.objects.for_task("django_bgtasks.sweep")
     assert response.url == page(sweep)
     result = run_jobs("default", raise_errors=False)[0]
     assert result.return_value == {"retried": 3}
-    assert Job.objects.get(pk=other.pk).status == Job.Status.FAILED
+    for other in others:
+        assert Job.objects.get(pk=other.pk).finished_at == other.finished_at
 
 
 def test_failures_that_are_gone(admin_client):
