@@ -342,6 +342,22 @@ def test_all_by_an_argument_needs_the_permission_to_see_it(member):
     assert statuses() == {job.pk: "READY", other.pk: "FAILED"}
 
 
+def test_what_is_searched_for_is_not_told_to_all(member, monkeypatch):
+    """Its job and the logs are for those, too, who may not see arguments."""
+    monkeypatch.setattr(job_actions, "ACTION_LIMIT", 1)
+    for _ in range(2):
+        make_job(args=["ada"], kwargs={"b": "secret"})
+    client = member("view_job", "view_job_arguments", "cancel_job")
+    across(client, "cancel_selected", "?q=b%3Dsecret&queue=default", post="yes")
+    across(client, "export_csv", "?q=b%3Dsecret", index="0")
+    (sweep,) = Job.objects.for_task("django_bgtasks.sweep")
+    assert sweep.verbose_name == "Cancelled. Queue: default, search: …"
+    other = member("view_job")
+    for url in (changelist(), page(sweep), page(sweep, "history")):
+        assert "secret" not in other.get(url).content.decode()
+    assert not LogEntry.objects.filter(change_message__contains="secret").exists()
+
+
 def across(client, action, address="", **data):
     """Run an action for all that match."""
     sent = {"action": action, "select_across": "1", "_selected_action": ["x"], **data}
