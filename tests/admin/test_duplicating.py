@@ -269,3 +269,12 @@ def test_no_page_breaks_off_over_text_that_none_can_hold(admin_client, only):
     only("sqlite")  # The others do not store it.
     row = make_job(task="tests.sample.tasks.echo", args=["\ud800"])
     assert '["\\ud800"]' in "".join(fields_of(admin_client, row)["args"].split())
+
+
+def test_what_does_something_to_many_jobs_is_not_duplicated(admin_client):
+    """It would do to jobs what its user may not do, in somebody else's name."""
+    row = make_job(task="django_bgtasks.sweep", args=["delete", {}, {}])
+    assert page(row, "duplicate") not in admin_client.get(page(row)).content.decode()
+    for ask in (admin_client.get, admin_client.post):
+        assert ask(page(row, "duplicate")).status_code == 403
+    assert list(Job.objects.all()) == [row]

@@ -440,6 +440,12 @@ def test_times_are_those_of_the_reader(admin_client, settings):
         ({"timezone": "Europe/Berln"}, "timezone", "Europe/Berlin"),
         ({"name": ""}, "name", "required"),
         ({"task": "gone.away"}, "task", "not one of the available choices"),
+        # It would do to jobs what its user may not do.
+        (
+            {"task": "django_bgtasks.sweep"},
+            "task",
+            "not one of the available choices",
+        ),
         ({"args": "[1, 2, 3]"}, "args", "cannot be used"),
         ({"args": "{}"}, "args", "must be a list"),
         ({"args": "[1,"}, "args", "valid JSON"),
