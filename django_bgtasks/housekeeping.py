@@ -129,6 +129,10 @@ def sweep(
     return dict(_go_on(context, work))
 
 
+#: Only who may do what they do may enqueue these, so no form of the admin offers them.
+GUARDED = frozenset({sweep.path})
+
+
 def _go_on(context: TaskContext, work: sweeps.Sweep) -> Counter[str]:
     """Do what is left of it, and note after each batch how far it is."""
     so_far = context.metadata

@@ -72,6 +72,8 @@ class Redaction:
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of a call as they may be shown."""
+        if not _is_call(args, kwargs):
+            return [MASK], {}
         return (
             [
                 MASK if self._hides_position(index) else value
@@ -85,6 +87,8 @@ class Redaction:
 
     def secrets(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Secrets:
         """What of a call must not stand in any text."""
+        if not _is_call(args, kwargs):
+            return Secrets([args, kwargs])
         return Secrets(
             [
                 *(v for index, v in enumerate(args) if self._hides_position(index)),
@@ -105,6 +109,11 @@ class Redaction:
     def _hides_rest(self, kind: Any) -> bool:
         name = self._rest.get(kind)
         return name is None or name in self._names
+
+
+def _is_call(args: Any, kwargs: Any) -> bool:
+    """Not so in a row that somebody has written by SQL: what is what, nobody knows."""
+    return isinstance(args, (list, tuple)) and isinstance(kwargs, Mapping)
 
 
 #: Of a task that nobody knows here, and whose sensitive parameters nobody knows.

@@ -43,6 +43,11 @@ def learn(database_time: datetime) -> None:
     _ahead = ahead if abs(ahead) > TOLERANCE else timedelta(0)
 
 
+def can_be_kept(moment: datetime) -> bool:
+    """Whether all databases have such a time, and the clocks of all zones."""
+    return 1900 <= moment.year < 9999
+
+
 def as_aware(moment: datetime) -> datetime:
     """A moment as rows hold it, with its time zone."""
     if timezone.is_aware(moment):

@@ -127,10 +127,17 @@ class DashboardAdmin(_Base):
         if not (self.has_view_permission(request) and may(request, RETRY)):
             raise PermissionDenied
         exception, _space, task = request.POST.get("kind", "").partition(" ")
-        jobs = failures.of_kind(task, exception, get_engine().now())
+        now = get_engine().now()
+        jobs = failures.of_kind(task, exception, now)
         wish = job_deeds.RETRY.wish(Options())
         if exception and len(jobs) > ACTION_LIMIT:
-            kind = Selection(status=(Status.FAILED,), task=task, exception=exception)
+            kind = Selection(
+                status=(Status.FAILED,),
+                task=task,
+                exception=exception,
+                # Who presses the button has seen no older ones.
+                finished_after=now - failures.RECENT,
+            )
             return leave_to_a_job(request, self.admin_site, wish, kind)
         done = steering.do(request, wish, Job.objects.filter(pk__in=jobs))
         job_deeds.RETRY.tell(request, done)

@@ -6,6 +6,8 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
+from django import forms
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
@@ -17,6 +19,7 @@ from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
 from django_bgtasks.redaction import Secrets
 from django_bgtasks.tasks import Call, redaction_of
+from django_bgtasks.timing import can_be_kept
 from django_bgtasks.wording import as_local
 
 #: Where there is nothing to show. The list would make this of None, a page would not.
@@ -60,6 +63,16 @@ def _time(value: datetime | None, style: str) -> str:
         date_format(local, "Y-m-d H:i:s"),
         date_format(local, style),
     )
+
+
+def check_moment(value: datetime) -> None:
+    """For fields of forms: refuse a time that is in no calendar of some zone.
+
+    Raises:
+        ValidationError: it is one.
+    """
+    if not can_be_kept(value):
+        raise ValidationError(forms.DateTimeField.default_error_messages["invalid"])
 
 
 def run_time(job: Job) -> timedelta | None:

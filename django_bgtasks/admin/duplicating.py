@@ -19,13 +19,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_bgtasks._framework import InvalidTask
-from django_bgtasks.admin.display import visible_call
+from django_bgtasks.admin.display import check_moment, visible_call
 from django_bgtasks.admin.job_actions import JobActions
 from django_bgtasks.admin.permissions import VIEW_ARGUMENTS, may
 from django_bgtasks.admin.reporting import back_to_page, log
 from django_bgtasks.arguments import normalize_call
 from django_bgtasks.encoding import decode
 from django_bgtasks.exceptions import AlreadyEnqueued, CannotDecode
+from django_bgtasks.housekeeping import GUARDED
 from django_bgtasks.labels import NAME_LIMIT, TAGS_LIMIT
 from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
@@ -78,6 +79,7 @@ class DuplicateForm(forms.Form):
         label=gettext_lazy("Not before"),
         required=False,
         widget=AdminSplitDateTime,
+        validators=[check_moment],
         help_text=gettext_lazy("Empty: as the task says, mostly at once."),
     )
     verbose_name = forms.CharField(
@@ -167,8 +169,12 @@ class DuplicateForm(forms.Form):
 class JobDuplicating(JobActions):
     """The button "Duplicate" of a job's page, and the form behind it."""
 
-    def has_duplicate_permission(self, request: HttpRequest) -> bool:
+    def has_duplicate_permission(
+        self, request: HttpRequest, job: Job | None = None
+    ) -> bool:
         """Whether who asks may make a job of another, whose arguments it shows."""
+        if job is not None and job.task in GUARDED:
+            return False
         return may(request, ADD) and may(request, VIEW_ARGUMENTS)
 
     def get_urls(self) -> list[URLPattern]:
@@ -181,7 +187,7 @@ class JobDuplicating(JobActions):
         job = self.get_object(request, str(pk))
         if not self.has_view_permission(request, job):
             raise PermissionDenied
-        if not self.has_duplicate_permission(request):
+        if not self.has_duplicate_permission(request, job):
             raise PermissionDenied
         if job is None:
             raise Http404

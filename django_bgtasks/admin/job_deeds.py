@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
+from django_bgtasks.admin.display import check_moment
 from django_bgtasks.admin.reporting import tell
 from django_bgtasks.admin.steering import Done, Wish
 from django_bgtasks.wording import moment
@@ -59,6 +60,7 @@ class TimeOptions(Options):
     run_after = forms.DateTimeField(
         label=gettext_lazy("Not before"),
         help_text=gettext_lazy("A time that is past means at once."),
+        validators=[check_moment],
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": 1}),
     )
 

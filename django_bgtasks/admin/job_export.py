@@ -46,10 +46,12 @@ _COLUMNS = (
     "parent",
     "tags",
     "cancel_requested_by",
-    "last_error",
+    "last_exception",
 )
-#: Of these one needs the permission to see them.
-_ARGUMENTS = ("args", "kwargs", "result", "metadata", "progress")
+#: Of these one needs the permission to see them: an error may quote an argument.
+_ARGUMENTS = ("args", "kwargs", "result", "metadata", "progress", "last_error")
+#: What is read of a job's last attempt that did not succeed.
+_OF_ATTEMPT = {"last_exception": "exception_class_path", "last_error": "error"}
 
 
 def batches_of(ids: Sequence[UUID]) -> Batches:
@@ -100,8 +102,12 @@ def _rows(batches: Batches, columns: Sequence[str]) -> Iterator[Row]:
 def _read(ids: Sequence[UUID], columns: Sequence[str]) -> Iterable[Job]:
     last = Attempt.objects.filter(job=OuterRef("pk")).order_by("-id")
     jobs = Job.objects.using(get_engine().alias).filter(pk__in=ids)
-    return jobs.only(*(name for name in columns if name != "last_error")).annotate(
-        last_error=Subquery(last.values("error")[:1])
+    return jobs.only(*(name for name in columns if name not in _OF_ATTEMPT)).annotate(
+        **{
+            name: Subquery(last.values(column)[:1])
+            for name, column in _OF_ATTEMPT.items()
+            if name in columns
+        }
     )
 
 
@@ -111,13 +117,15 @@ def _row(job: Job, columns: Sequence[str]) -> Row:
     if "args" in columns:
         secrets = secrets_of(job)
         row["args"], row["kwargs"] = visible_call(job)
-        for name in ("result", "metadata", "progress"):
+        for name in ("result", "metadata", "progress", "last_error"):
             row[name] = _visible(getattr(job, name), secrets)
     return row
 
 
 def _visible(value: Any, secrets: Secrets | None) -> Any:
     """A value without what must not be seen; if there is such, as a text."""
+    if isinstance(value, str):
+        return masked(value, secrets)
     text = json.dumps(value, ensure_ascii=False)
     shown = masked(text, secrets)
     return value if shown == text else shown

@@ -303,8 +303,18 @@ def chips_of(selection: Selection) -> list[Chip]:
 
 
 def described(selection: Selection) -> str:
-    """The filters of ``selection``, in a line."""
-    return ", ".join(f"{LABELS[c.name]}: {c.value}" for c in chips_of(selection))
+    """The filters of ``selection``, in a line that all may see who may see jobs.
+
+    What is searched for may be an argument, or a text in an error.
+    """
+    sought = selection.sought
+    hidden = (
+        {"search"} if sought and selection.sees_arguments and not sought.ids else ()
+    )
+    return ", ".join(
+        f"{LABELS[chip.name]}: {'…' if chip.name in hidden else chip.value}"
+        for chip in chips_of(selection)
+    )
 
 
 def _described(selection: Selection, name: str, text: str) -> str:

@@ -165,7 +165,7 @@ class JobPage(JobDuplicating):
     def _buttons(self, request: HttpRequest, job: Job) -> dict[str, Any]:
         """What can be done to the job, by who asks."""
         is_known = find_task(job.task) is not None
-        may_duplicate = self.has_duplicate_permission(request)
+        may_duplicate = self.has_duplicate_permission(request, job)
         is_running = job.status == Status.RUNNING
         return {
             "show_retry": (

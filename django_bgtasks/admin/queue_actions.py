@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from django.views.decorators.http import require_POST
 
+from django_bgtasks.admin.display import check_moment
 from django_bgtasks.admin.permissions import CANCEL, PAUSE, may
 from django_bgtasks.admin.reporting import back_to_page, log, tell
 from django_bgtasks.models import Job, JobQuerySet, Queue
@@ -59,6 +60,7 @@ class PauseForm(forms.Form):
     until = forms.DateTimeField(
         label=gettext_lazy("or until"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        validators=[check_moment],
         required=False,
     )
 

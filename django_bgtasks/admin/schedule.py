@@ -85,6 +85,8 @@ _STATE = Case(
 
 _SO_FAR = ("state_now", "next_run", "last_run", "last_job_link")
 _CALL = ("arguments", "keyword_arguments")
+#: No address of the list may ask for what is in these: a problem may quote an argument.
+_UNSOUGHT = ("args", "kwargs", "problem")
 #: Instead of that, for who may not see it.
 _HIDDEN_CALL = "hidden_call"
 #: Where the admin's user may not change the row, or nobody may, here.
@@ -219,6 +221,12 @@ class ScheduleAdmin(ScheduleActions):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return ScheduleChangeList
+
+    def lookup_allowed(self, lookup: str, *args: Any, **kwargs: Any) -> bool:
+        """Not by arguments: to find a schedule by one would be to see it."""
+        if lookup.partition("__")[0] in _UNSOUGHT:
+            return False
+        return super().lookup_allowed(lookup, *args, **kwargs)
 
     # -- the form
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django_bgtasks import timing
 from django_bgtasks.admin.upcoming import upcoming
 from django_bgtasks.exceptions import InvalidSchedule
+from django_bgtasks.housekeeping import GUARDED
 from django_bgtasks.models import Schedule
 from django_bgtasks.periodic import declared
 from django_bgtasks.tasks import registered_tasks
@@ -160,7 +161,8 @@ class ScheduleForm(RuleForm):
         task: Any = self.fields["task"]
         # What the row says is offered, too, though nobody knows it here any more.
         known = {"", self.instance.task, *(task.path for task in registered_tasks())}
-        task.choices = [(path, path or "---------") for path in sorted(known)]
+        offered = sorted(known - GUARDED)
+        task.choices = [(path, path or "---------") for path in offered]
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]

@@ -14,6 +14,7 @@ from django_bgtasks.models.schedule import ScheduleQuerySet
 from django_bgtasks.rules import Rule
 from django_bgtasks.store.counting import count_up_to
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.tasks import secrets_of
 from django_bgtasks.timing import as_aware
 
 #: How far ahead.
@@ -33,7 +34,7 @@ class Plan:
     """What a schedule is going to do.
 
     Args:
-        schedule: its row.
+        schedule: its row; its problem without what is sensitive.
         ticks: when it is due; none if it is paused or has a problem.
         stretches: where there are too many of them: from when until when it is due time
             and again, instead.
@@ -88,6 +89,8 @@ def _in_order(rows: ScheduleQuerySet) -> Iterator[Schedule]:
 
 
 def _plan(row: Schedule, now: datetime) -> Plan:
+    if row.problem and (secrets := secrets_of(row)):
+        row.problem = secrets.mask(row.problem)
     if row.paused_at is not None or row.problem or row.next_due is None:
         return Plan(schedule=row, ticks=(), stretches=())
     try:

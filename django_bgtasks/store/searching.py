@@ -13,6 +13,8 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q
 
+from django_bgtasks.arguments import normalize
+from django_bgtasks.exceptions import NotJSON
 from django_bgtasks.models import Attempt
 from django_bgtasks.tasks import Task, find_task, registered_tasks
 
@@ -146,8 +148,9 @@ def _equals(column: str, key: str, text: str) -> Q:
 def _readings(text: str) -> Iterator[Any]:
     """What JSON may hold that somebody types as ``text``: 42 may be a text as well."""
     try:
-        value = json.loads(text)
-    except ValueError:
+        # Python reads NaN and the like, which no row holds and some database refuses.
+        value = normalize(json.loads(text), "")
+    except (ValueError, NotJSON, RecursionError):
         value = text
     if isinstance(value, (list, dict)):
         value = text

@@ -26,6 +26,7 @@ from django_bgtasks.models.fields import has_tag
 from django_bgtasks.models.job import Status
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.searching import Search, search
+from django_bgtasks.timing import can_be_kept
 
 #: Beyond it, UUIDs have no room for milliseconds, nor databases for numbers.
 _LAST_MILLISECOND = 2**48 - 1
@@ -260,7 +261,8 @@ def _moment(text: str) -> datetime:
         moment = make_aware(moment)
     if not settings.USE_TZ and not is_naive(moment):
         moment = moment.astimezone().replace(tzinfo=None)
-    moment.astimezone(UTC)  # too early or late for some zone
+    if not can_be_kept(moment):
+        raise ValueError
     return moment
 
 

@@ -266,6 +266,25 @@ def test_secrets_are_masked(look, data):
     assert data()["failures"][0]["error"] == f"E: {MASK}"
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"args": ["ada", "secret"], "kwargs": {"how": "message"}},
+        # As SQL may have written it: nobody knows which argument is which.
+        {"args": {"password": "secret"}, "kwargs": []},
+    ],
+)
+def test_problems_of_schedules_do_not_tell_what_is_sensitive(admin_client, call):
+    Schedule.objects.create(
+        name="s", task="tests.sample.tasks.pay", every=HOUR, source="code"
+    )
+    Schedule.objects.update(problem="no secret", **call)
+    for url in (PAGE, DATA, page(Schedule.objects.get())):
+        text = admin_client.get(url).content.decode()
+        assert f"no {MASK}" in text
+        assert "secret" not in text
+
+
 def test_errors_and_messages_are_for_who_may_see_arguments(member):
     failed(error="ValueError: private")
     progress = {"done": 1, "total": 2, "message": "private"}
@@ -408,13 +427,17 @@ def test_the_button_posts_what_is_retried(admin_client):
 def test_many_are_left_to_a_job(admin_client, monkeypatch):
     monkeypatch.setattr("django_bgtasks.admin.dashboard.ACTION_LIMIT", 2)
     jobs = [failed() for _ in range(3)]
-    other = failed("builtins.KeyError")
+    others = [
+        failed("builtins.KeyError"),
+        failed(finished_at=timezone.now() - timedelta(days=2)),
+    ]
     response = admin_client.post(RETRY, {"kind": kind_of(jobs[0])})
     (sweep,) = Job.objects.for_task("django_bgtasks.sweep")
     assert response.url == page(sweep)
     result = run_jobs("default", raise_errors=False)[0]
     assert result.return_value == {"retried": 3}
-    assert Job.objects.get(pk=other.pk).status == Job.Status.FAILED
+    for other in others:
+        assert Job.objects.get(pk=other.pk).finished_at == other.finished_at
 
 
 def test_failures_that_are_gone(admin_client):

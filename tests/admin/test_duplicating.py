@@ -133,6 +133,11 @@ def test_values_that_json_has_not(admin_client, settings):
         ({"priority": "101"}, "priority", "less than or equal to 100"),
         ({"tags": "a|b"}, "tags", "without a bar"),
         ({"run_after_0": "soon"}, "run_after", "Enter a valid date."),
+        (
+            {"run_after_0": "0001-01-01", "run_after_1": "00:00"},
+            "run_after",
+            "Enter a valid date/time.",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_at_its_field(admin_client, changes, field, text):
@@ -264,3 +269,12 @@ def test_no_page_breaks_off_over_text_that_none_can_hold(admin_client, only):
     only("sqlite")  # The others do not store it.
     row = make_job(task="tests.sample.tasks.echo", args=["\ud800"])
     assert '["\\ud800"]' in "".join(fields_of(admin_client, row)["args"].split())
+
+
+def test_what_does_something_to_many_jobs_is_not_duplicated(admin_client):
+    """It would do to jobs what its user may not do, in somebody else's name."""
+    row = make_job(task="django_bgtasks.sweep", args=["delete", {}, {}])
+    assert page(row, "duplicate") not in admin_client.get(page(row)).content.decode()
+    for ask in (admin_client.get, admin_client.post):
+        assert ask(page(row, "duplicate")).status_code == 403
+    assert list(Job.objects.all()) == [row]

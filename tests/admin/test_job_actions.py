@@ -243,6 +243,8 @@ def test_jobs_are_given_another_time(admin_client, jobs):
         ("move", {"queue": ""}),
         ("move", {"queue": "x" * 101}),
         ("reschedule", {"run_after": "soon"}),
+        ("reschedule", {"run_after": "0001-01-01T00:00"}),
+        ("reschedule", {"run_after": "9999-12-31T23:59"}),
     ],
 )
 def test_what_cannot_be_is_asked_again(admin_client, name, data):
@@ -338,6 +340,22 @@ def test_all_by_an_argument_needs_the_permission_to_see_it(member):
     seeing = member("view_job", "retry_job", "view_job_arguments")
     across(seeing, "retry_selected", "?q=a%3D42", index="0")
     assert statuses() == {job.pk: "READY", other.pk: "FAILED"}
+
+
+def test_what_is_searched_for_is_not_told_to_all(member, monkeypatch):
+    """Its job and the logs are for those, too, who may not see arguments."""
+    monkeypatch.setattr(job_actions, "ACTION_LIMIT", 1)
+    for _ in range(2):
+        make_job(args=["ada"], kwargs={"b": "secret"})
+    client = member("view_job", "view_job_arguments", "cancel_job")
+    across(client, "cancel_selected", "?q=b%3Dsecret&queue=default", post="yes")
+    across(client, "export_csv", "?q=b%3Dsecret", index="0")
+    (sweep,) = Job.objects.for_task("django_bgtasks.sweep")
+    assert sweep.verbose_name == "Cancelled. Queue: default, search: …"
+    other = member("view_job")
+    for url in (changelist(), page(sweep), page(sweep, "history")):
+        assert "secret" not in other.get(url).content.decode()
+    assert not LogEntry.objects.filter(change_message__contains="secret").exists()
 
 
 def across(client, action, address="", **data):
@@ -556,9 +574,12 @@ def test_all_that_match_are_exported(admin_client, monkeypatch):
 
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_arguments_are_exported_to_those_who_may_see_them(member, form):
-    job = make_job(args=["seen"], metadata={"note": "seen"})
+    job = job_that_is("FAILED", args=["seen"], metadata={"note": "seen"})
+    failed_attempt(job, error="KeyError: 'seen'")
     text = exported(act(member("view_job"), f"export_{form}", [job]))
     assert str(job.pk) in text
+    assert "builtins.ValueError" in text
+    # Not even as an error quotes it.
     assert "seen" not in text
     assert "args" not in text
     client = member("view_job", "view_job_arguments")
@@ -576,6 +597,8 @@ def test_sensitive_arguments_are_never_exported(admin_client, form):
         metadata={"note": "by secret"},
         progress={"message": "secret"},
     )
+    # From before the parameter was declared to be sensitive.
+    failed_attempt(job, error="no secret", exception_class_path="a.b")
     text = exported(act(admin_client, f"export_{form}", [job]))
     assert "ada" in text
     assert "secret" not in text

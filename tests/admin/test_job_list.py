@@ -525,6 +525,15 @@ def test_arguments_of_other_kinds(found, value, text):
     assert found(f"value={text}") == [job]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["NaN", "-Infinity", "1e999", '"\\u0000"', '"\\ud800"', "[" * 5000, "9" * 5000],
+)
+def test_what_no_argument_can_be_is_a_text(found, text):
+    make_job(task="tests.sample.tasks.echo", args=[1])
+    assert found(f"value={text}") == []
+
+
 @pytest.mark.parametrize("name", ["in", "contains", "isnull", "has_key", "0"])
 def test_arguments_named_like_lookups(found, name):
     make_job(task="tests.sample.tasks.keep", kwargs={"x": 1})

@@ -126,6 +126,7 @@ def test_pause_until_a_time(admin_client, paused):
     [
         ({"until": "2020-01-01T00:00"}, "This time has passed already."),
         ({"until": "soon"}, "Enter a valid date/time."),
+        ({"until": "9999-12-31T23:59"}, "Enter a valid date/time."),
         ({"span": "7"}, "Select a valid choice."),
     ],
 )

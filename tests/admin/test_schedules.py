@@ -440,6 +440,12 @@ def test_times_are_those_of_the_reader(admin_client, settings):
         ({"timezone": "Europe/Berln"}, "timezone", "Europe/Berlin"),
         ({"name": ""}, "name", "required"),
         ({"task": "gone.away"}, "task", "not one of the available choices"),
+        # It would do to jobs what its user may not do.
+        (
+            {"task": "django_bgtasks.sweep"},
+            "task",
+            "not one of the available choices",
+        ),
         ({"args": "[1, 2, 3]"}, "args", "cannot be used"),
         ({"args": "{}"}, "args", "must be a list"),
         ({"args": "[1,"}, "args", "valid JSON"),
@@ -752,3 +758,20 @@ def test_preview_is_for_those_who_type(member):
     client = member("change_schedule")
     assert client.get(path).status_code == 200
     assert client.post(path).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    ["args__0__startswith=s", "kwargs__password=secret", "problem__contains=s"],
+)
+def test_no_address_finds_a_schedule_by_what_is_hidden(member, lookup):
+    Schedule.objects.create(
+        name="s",
+        task="tests.sample.tasks.pay",
+        every=timedelta(hours=1),
+        args=["secret"],
+        kwargs={"password": "secret"},
+        problem="no secret",
+    )
+    client = member("view_schedule", "view_job_arguments")
+    assert client.get(f"{changelist('schedule')}?{lookup}").status_code == 400
