@@ -43,7 +43,6 @@ from django.utils import timezone  # noqa: E402
 from PIL import Image  # noqa: E402
 from selenium import webdriver  # noqa: E402
 
-from django_bgtasks import __version__  # noqa: E402
 from django_bgtasks.models import (  # noqa: E402
     Attempt,
     Job,
@@ -53,6 +52,7 @@ from django_bgtasks.models import (  # noqa: E402
     Worker,
 )
 from django_bgtasks.models.job import new_id  # noqa: E402
+from django_bgtasks.version import VERSION  # noqa: E402
 
 #: The same week each time.
 chance = random.Random(7)  # noqa: S311 (no secret)
@@ -163,7 +163,7 @@ def add_workers(now: datetime) -> list[Worker]:
             started_at=now - timedelta(hours=31, minutes=pid % 60),
             # So that they are alive while the pictures are taken.
             heartbeat_at=now + timedelta(minutes=5),
-            version=__version__,
+            version=VERSION,
             memory=(58 + pid % 17) << 20,
         )
         for host, pid, queues in (
