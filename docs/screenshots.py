@@ -52,6 +52,7 @@ from django_bgtasks.models import (  # noqa: E402
     Worker,
 )
 from django_bgtasks.models.job import new_id  # noqa: E402
+from django_bgtasks.store.tallies import ALL_QUEUES  # noqa: E402
 from django_bgtasks.version import VERSION  # noqa: E402
 
 #: The same week each time.
@@ -181,14 +182,16 @@ def add_tallies(now: datetime) -> None:
     spans = [(minute - timedelta(minutes=back), 1) for back in range(2 * 24 * 60)]
     hour = minute.replace(minute=0) - timedelta(hours=48)
     spans += [(hour - timedelta(hours=back), 60) for back in range(1, 5 * 24 + 1)]
-    Tally.objects.bulk_create(
-        [
+    tallies = []
+    for begin, span in spans:
+        of_queues = [
             tally_of(queue, begin, span, per_minute, seconds)
-            for begin, span in spans
             for _, queue, per_minute, seconds in WORK
-        ],
-        batch_size=500,
-    )
+        ]
+        waiting = sum(tally.waiting for tally in of_queues)
+        of_all = Tally(queue=ALL_QUEUES, minute=begin, span=span, waiting=waiting)
+        tallies += [*of_queues, of_all]
+    Tally.objects.bulk_create(tallies, batch_size=500)
 
 
 def tally_of(

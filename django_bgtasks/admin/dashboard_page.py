@@ -123,7 +123,7 @@ def _tiles(seen: Seen, links: _Links) -> Iterator[dict[str, Any]]:
             else _("nothing is due")
         ),
         "second_note": (
-            _("{count} for later").format(count=_capped_sum(queues, "scheduled"))
+            _("{count} scheduled").format(count=_capped_sum(queues, "scheduled"))
             if later
             else ""
         ),
