@@ -114,7 +114,7 @@ def test_next_runs_are_shown_as_a_rule_is_typed(admin, browser):
     assert len(runs) == 10
     assert runs[1].text == (
         "Sun 2089-03-27 03:00:00 UTC+02:00 "
-        "clocks go forward 1 h 0 min before this run "
+        "clocks go forward 1 h before this run "
         "moved, for on this day there is no such time"
     )
     assert summary.get_attribute("role") == "status"
