@@ -123,7 +123,7 @@ def _tiles(seen: Seen, links: _Links) -> Iterator[dict[str, Any]]:
             else _("nothing is due")
         ),
         "second_note": (
-            _("{count} for later").format(count=_capped_sum(queues, "scheduled"))
+            _("{count} scheduled").format(count=_capped_sum(queues, "scheduled"))
             if later
             else ""
         ),
@@ -471,14 +471,8 @@ def _in_words(plan: Plan, agenda: Agenda) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A measured time: thousandths of a second, or the two biggest units."""
-    if seconds is None:
-        return NOTHING
-    if seconds >= 1:
-        return duration(timedelta(seconds=seconds))
-    places = 0 if seconds >= 0.01 else 1
-    number = number_format(round(seconds * 1000, places), places, use_l10n=True)
-    return _("{number} ms").format(number=number)
+    """A measured time, if there is one."""
+    return NOTHING if seconds is None else duration(timedelta(seconds=seconds))
 
 
 def _whole_seconds(value: timedelta) -> str:

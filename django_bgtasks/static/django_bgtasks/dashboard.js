@@ -123,7 +123,7 @@
       width: Math.max(place.clientWidth, 200),
       height: HEIGHT[name],
       tzDate: inZone,
-      padding: [10, 20, 0, 0],
+      padding: [10, 24, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, sync: { key: SYNC } },
       legend: { markers: { width: 0, fill: (_, n) => series[n - 1].stroke ?? series[n - 1].fill } },
       // Half a step more on each side, or the outermost bars would be cut.
