@@ -369,7 +369,8 @@ class Shot:
         path = IMAGES / f"{self.name}.png"
         driver.save_screenshot(str(path))
         with Image.open(path) as image:
-            image.convert("RGB").quantize(128).save(path, optimize=True)
+            palette = Image.Quantize.MAXCOVERAGE  # leaves out no rare one
+            image.convert("RGB").quantize(256, palette).save(path, optimize=True)
         return path
 
     def _resize(self, driver: webdriver.Chrome, height: int) -> None:

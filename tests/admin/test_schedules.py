@@ -752,3 +752,13 @@ def test_preview_is_for_those_who_type(member):
     client = member("change_schedule")
     assert client.get(path).status_code == 200
     assert client.post(path).status_code == 405
+
+
+def test_an_empty_list_says_so(admin_client):
+    assert "There are no schedules." in text_of(
+        admin_client.get(changelist("schedule"))
+    )
+    schedules.save(Schedule(name="mine", task="shop.renamed", cron="@daily"))
+    for query in ("", "?q=there-is-none"):
+        page_of = admin_client.get(changelist("schedule") + query)
+        assert "There are no schedules." not in text_of(page_of)
