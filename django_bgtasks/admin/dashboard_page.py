@@ -495,7 +495,10 @@ def _number(value: int | None) -> str:
 
 
 def _rate(value: float) -> str:
-    return number_format(value, 1 if 0 < value < 10 else 0, force_grouping=True)
+    if 0 < value < 0.1:
+        return f"< {number_format(0.1, 1)}"
+    places = 1 if 0 < value < 10 else 0
+    return number_format(round(value, places), places, force_grouping=True)
 
 
 def _share(value: float | None) -> str:

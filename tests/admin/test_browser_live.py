@@ -156,6 +156,12 @@ def test_who_is_at_a_control_stays_there(admin, browser):
     until_part(browser, "#bgtasks-queues td.field-waiting", "2")
     focused = "return document.activeElement.id"
     assert browser.execute_script(focused) == "bgtasks-pause-1"
+    # A link has no id, and another row may come before it.
+    link = "#bgtasks-queues th a[href*='queue/a/']"
+    browser.execute_script(f"document.querySelector(`{link}`).focus()")
+    make_job(queue="A")
+    until_part(browser, "#bgtasks-queues th a", "A")
+    assert browser.execute_script("return document.activeElement.innerText") == "a"
     # Nor is a choice taken back that somebody is about to make.
     browser.execute_script(script, "bgtasks-span-1")
     count_looks(browser)

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from django_bgtasks.admin import dashboard_page
 from django_bgtasks.models import Job, Queue, Schedule, Tally
 from django_bgtasks.redaction import MASK
 from django_bgtasks.store import failures
@@ -487,3 +488,11 @@ def queries_of(ask):
     with CaptureQueriesContext(connection) as captured:
         ask()
     return len(captured)
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "text"),
+    [(0, "0"), (0.02, "< 0.1"), (0.19, "0.2"), (9.94, "9.9"), (12.3, "12")],
+)
+def test_a_rate_is_never_nothing_if_there_was_something(per_minute, text):
+    assert dashboard_page._rate(per_minute) == text

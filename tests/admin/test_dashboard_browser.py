@@ -77,6 +77,25 @@ def test_it_is_drawn_under_a_strict_policy(admin, browser):
     assert complaints(browser) == []
 
 
+def test_what_was_measured_once_is_a_point(admin, browser):
+    tally(2)
+    admin(PAGE)
+    until_shown(browser, '[data-chart="backlog"] canvas')
+    # The colour of --bgtasks-wait.
+    blue = browser.execute_script(
+        """
+        const canvas = document.querySelector('[data-chart="latency"] canvas');
+        const points = canvas.getContext("2d")
+          .getImageData(0, 0, canvas.width, canvas.height).data;
+        let found = 0;
+        for (let n = 0; n < points.length; n += 4)
+          if (points[n] === 0x2f && points[n + 1] === 0x7f && points[n + 2] === 0xb8) found++;
+        return found;
+        """
+    )
+    assert blue > 0
+
+
 def test_it_is_drawn_anew_for_another_theme(admin, browser):
     some_of_everything()
     admin(PAGE)

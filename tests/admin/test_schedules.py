@@ -775,3 +775,13 @@ def test_no_address_finds_a_schedule_by_what_is_hidden(member, lookup):
     )
     client = member("view_schedule", "view_job_arguments")
     assert client.get(f"{changelist('schedule')}?{lookup}").status_code == 400
+
+
+def test_an_empty_list_says_so(admin_client):
+    assert "There are no schedules." in text_of(
+        admin_client.get(changelist("schedule"))
+    )
+    schedules.save(Schedule(name="mine", task="shop.renamed", cron="@daily"))
+    for query in ("", "?q=there-is-none"):
+        page_of = admin_client.get(changelist("schedule") + query)
+        assert "There are no schedules." not in text_of(page_of)

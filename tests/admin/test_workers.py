@@ -234,3 +234,11 @@ def test_a_name_is_text(admin_client):
     response = admin_client.get(changelist("worker"))
     assert "<script>alert" not in response.content.decode()
     assert cells(response, "hostname") == cells(response, "queue_names") == [MARKUP]
+
+
+def test_an_empty_list_says_how_to_start_one(admin_client):
+    assert "Start one: manage.py run_tasks" in text_of(
+        admin_client.get(changelist("worker"))
+    )
+    living_worker()
+    assert "Start one" not in text_of(admin_client.get(changelist("worker")))

@@ -15,6 +15,18 @@
     ["run_p95", "run", "80"],
   ];
 
+  // A line needs two points. One alone, as of the first minute ever, is shown as such.
+  const POINTS = {
+    size: 5,
+    filter(plot, series, areShown) {
+      if (areShown) return null;
+      const values = plot.data[series];
+      const isThere = (at) => values[at] != null;
+      const all = values.map((_, at) => at);
+      return all.filter((at) => isThere(at) && !isThere(at - 1) && !isThere(at + 1));
+    },
+  };
+
   let charts = [];
   let drawnFrom = null;
 
@@ -163,7 +175,7 @@
       label: texts()[name],
       stroke: colour(`--bgtasks-${hue}`) + opacity,
       width: 2,
-      points: { size: 4 },
+      points: POINTS,
       value: (_u, value, _s, at) => (at == null ? "" : duration(value)),
     }));
     const columns = LATENCIES.map(([name]) => data[name].map((value) => value && Math.max(value, 1e-6)));
@@ -181,7 +193,7 @@
       stroke: hue,
       fill: `${hue}22`,
       width: 2,
-      points: { size: 4 },
+      points: POINTS,
       value: (_u, value, _s, at) => (at == null ? "" : count(value)),
     };
     draw("backlog", [series], [data.begin, data.waiting], upTo(4), count);

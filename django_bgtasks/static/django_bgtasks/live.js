@@ -26,14 +26,25 @@
     return part.contains(focused) && focused.matches("input, select, textarea");
   }
 
+  // What a control is in an answer, too: most links in tables have no id.
+  function keyOf(element) {
+    if (element.id) return element.id;
+    const says = ["href", "name", "value"].map((name) => element.getAttribute(name));
+    return JSON.stringify([element.tagName, element.parentElement.id, ...says]);
+  }
+
+  const alike = (part, key) => [...part.querySelectorAll("*")].filter((e) => keyOf(e) === key);
+
   function remember(part) {
     const scrolled = [...part.querySelectorAll("[id]")].map((e) => [e.id, e.scrollLeft, e.scrollTop]);
     const opened = [...part.querySelectorAll("details[id]")].map((e) => [e.id, e.open]);
-    const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
-    return { scrolled, opened, focused };
+    const element = document.activeElement;
+    if (!part.contains(element) || element === part) return { scrolled, opened };
+    const key = keyOf(element);
+    return { scrolled, opened, focused: { key, nth: alike(part, key).indexOf(element) } };
   }
 
-  function restore({ scrolled, opened, focused }) {
+  function restore(part, { scrolled, opened, focused }) {
     for (const [id, open] of opened) {
       const details = document.getElementById(id);
       if (details) details.open = open;
@@ -42,7 +53,7 @@
       const element = document.getElementById(id);
       if (element) Object.assign(element, { scrollLeft: left, scrollTop: top });
     }
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (focused) alike(part, focused.key)[focused.nth]?.focus({ preventScroll: true });
   }
 
   function replace(part, fresh) {
@@ -52,8 +63,9 @@
     }
     if (part.outerHTML === fresh.outerHTML || isInUse(part)) return false;
     const state = remember(part);
-    part.replaceWith(document.importNode(fresh, true));
-    restore(state);
+    const adopted = document.importNode(fresh, true);
+    part.replaceWith(adopted);
+    restore(adopted, state);
     return true;
   }
 
