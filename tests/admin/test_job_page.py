@@ -242,7 +242,7 @@ def test_how_long_it_will_take(admin_client):
     started = timezone.now() - timedelta(seconds=60)
     row = job_that_is("RUNNING", progress=progress, started_at=started)
     shown = field(admin_client.get(page(row)), "pace")
-    assert shown.startswith("25 % · running for 1 min 0 s · about 3 min 0 s left")
+    assert shown.startswith("25 % · running for 1 min 0 s · about 3 min left")
     row = job_that_is("FAILED", progress=progress)
     assert "field-pace" not in admin_client.get(page(row)).text
 
