@@ -20,17 +20,22 @@ def as_local(value: datetime) -> datetime:
 
 
 def duration(value: timedelta) -> str:
-    """A span of time in its two biggest units; below a minute with fractions."""
+    """A span of time in its two biggest units; what is short, to the tenth or finer."""
     seconds = max(value.total_seconds(), 0)
+    if seconds < 1:
+        return _milliseconds(seconds)
     minutes, hours, days = (int(seconds // size) for size in (60, 3600, 86400))
     if days:
-        text = _("{days} d {hours} h")
+        text = _("{days} d {hours} h") if hours % 24 else _("{days} d")
     elif hours:
-        text = _("{hours} h {minutes} min")
+        text = _("{hours} h {minutes} min") if minutes % 60 else _("{hours} h")
     elif minutes:
-        text = _("{minutes} min {seconds} s")
+        text = (
+            _("{minutes} min {seconds} s") if seconds % 60 >= 1 else _("{minutes} min")
+        )
     else:
-        return _("{seconds} s").format(seconds=_few_digits(seconds))
+        number = number_format(round(seconds, 1), 1, use_l10n=True)
+        return _("{seconds} s").format(seconds=number)
     return text.format(
         days=days, hours=hours % 24, minutes=minutes % 60, seconds=int(seconds % 60)
     )
@@ -50,13 +55,34 @@ def rough_duration(value: timedelta) -> str:
     return _("{days} d").format(days=round(seconds / 86_400))
 
 
+def interval(value: timedelta) -> str:
+    """A span of time as somebody has set it, in the biggest unit of which it is full."""
+    seconds = value.total_seconds()
+    for text, size in (
+        (_("{days} d"), 86400),
+        (_("{hours} h"), 3600),
+        (_("{minutes} min"), 60),
+    ):
+        if seconds >= size and seconds % size == 0:
+            whole = number(int(seconds // size))
+            return text.format(days=whole, hours=whole, minutes=whole)
+    shown = number_format(f"{seconds:.15g}", use_l10n=True)
+    return _("{seconds} s").format(seconds=shown)
+
+
+def number(value: int) -> str:
+    """A whole number, as the reader writes it."""
+    return number_format(value, use_l10n=True, force_grouping=True)
+
+
 def number_up_to(limit: int, count: int) -> str:
     """A number of which it is only known, if it is above ``limit``, that it is."""
     if count > limit:
-        return _("more than {limit}").format(limit=f"{limit:,}")
-    return f"{count:,}"
+        return _("more than {limit}").format(limit=number(limit))
+    return number(count)
 
 
-def _few_digits(seconds: float) -> str:
-    places = 3 if seconds < 1 else 1
-    return number_format(round(seconds, places), places, use_l10n=True)
+def _milliseconds(seconds: float) -> str:
+    places = 1 if 0 < seconds < 0.01 else 0
+    number = number_format(round(seconds * 1000, places), places, use_l10n=True)
+    return _("{number} ms").format(number=number)

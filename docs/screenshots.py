@@ -12,10 +12,11 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -43,7 +44,6 @@ from django.utils import timezone  # noqa: E402
 from PIL import Image  # noqa: E402
 from selenium import webdriver  # noqa: E402
 
-from django_bgtasks import __version__  # noqa: E402
 from django_bgtasks.models import (  # noqa: E402
     Attempt,
     Job,
@@ -53,6 +53,8 @@ from django_bgtasks.models import (  # noqa: E402
     Worker,
 )
 from django_bgtasks.models.job import new_id  # noqa: E402
+from django_bgtasks.store.tallies import ALL_QUEUES  # noqa: E402
+from django_bgtasks.version import VERSION  # noqa: E402
 
 #: The same week each time.
 chance = random.Random(7)  # noqa: S311 (no secret)
@@ -106,6 +108,8 @@ def main() -> None:
     with site() as address, browser() as driver:
         log_in(driver, address)
         for shot in shots():
+            if shot.name == "workers":
+                leave_something(timezone.now())
             path = shot.take(driver, address)
             print(path.relative_to(HERE.parent), f"{path.stat().st_size >> 10} KB")  # noqa: T201 (it is a command)
 
@@ -128,16 +132,21 @@ def live_through_a_week(now: datetime) -> None:
         paused_at=now - timedelta(minutes=12),
         resume_at=now + timedelta(minutes=48),
     )
+    jobs: list[Callable[[], object]] = []
     for task, queue, per_minute, seconds in WORK:
         for number in range(40):
-            add_finished(task, queue, now - timedelta(seconds=9 * number), seconds)
-        for _ in range(per_minute // 8):
-            add_job(task, queue, now, status="READY")
+            at = now - timedelta(seconds=9 * number)
+            jobs.append(partial(add_finished, task, queue, at, seconds))
+        ready = partial(add_job, task, queue, now, status="READY")
+        jobs += [ready] * (per_minute // 8)
     for task, queue, path, error, count in FAILURES:
         for number in range(count):
-            add_failed(
-                task, queue, path, error, now - timedelta(minutes=11 * number + 3)
-            )
+            at = now - timedelta(minutes=11 * number + 3 + len(jobs) % 7)
+            jobs.append(partial(add_failed, task, queue, path, error, at))
+    # The list has what was enqueued last at its top: some of each.
+    chance.shuffle(jobs)
+    for add in jobs:
+        add()
     for number, worker in enumerate(workers):
         task, queue, _, seconds = WORK[number % len(WORK)]
         began = now - timedelta(seconds=seconds + 2)
@@ -163,7 +172,7 @@ def add_workers(now: datetime) -> list[Worker]:
             started_at=now - timedelta(hours=31, minutes=pid % 60),
             # So that they are alive while the pictures are taken.
             heartbeat_at=now + timedelta(minutes=5),
-            version=__version__,
+            version=VERSION,
             memory=(58 + pid % 17) << 20,
         )
         for host, pid, queues in (
@@ -175,20 +184,46 @@ def add_workers(now: datetime) -> list[Worker]:
     ]
 
 
+def leave_something(now: datetime) -> None:
+    """Jobs of a worker that died."""
+    dead = Worker.objects.create(
+        hostname="web-3",
+        pid=64,
+        queues=["pictures"],
+        threads=4,
+        started_at=now - timedelta(hours=5),
+        heartbeat_at=now - timedelta(minutes=7),
+        version=VERSION,
+        memory=71 << 20,
+    )
+    for seconds in (3, 9, 11):
+        began = now - timedelta(minutes=7, seconds=seconds)
+        add_job(
+            "pictures.tasks.make_thumbnails",
+            "pictures",
+            began,
+            status="RUNNING",
+            worker=dead.pk,
+            started_at=began,
+        )
+
+
 def add_tallies(now: datetime) -> None:
     """Minute by minute for two days, hour by hour for the rest of a week."""
     minute = now.replace(second=0, microsecond=0)
     spans = [(minute - timedelta(minutes=back), 1) for back in range(2 * 24 * 60)]
     hour = minute.replace(minute=0) - timedelta(hours=48)
     spans += [(hour - timedelta(hours=back), 60) for back in range(1, 5 * 24 + 1)]
-    Tally.objects.bulk_create(
-        [
+    tallies = []
+    for begin, span in spans:
+        of_queues = [
             tally_of(queue, begin, span, per_minute, seconds)
-            for begin, span in spans
             for _, queue, per_minute, seconds in WORK
-        ],
-        batch_size=500,
-    )
+        ]
+        waiting = sum(tally.waiting for tally in of_queues)
+        of_all = Tally(queue=ALL_QUEUES, minute=begin, span=span, waiting=waiting)
+        tallies += [*of_queues, of_all]
+    Tally.objects.bulk_create(tallies, batch_size=500)
 
 
 def tally_of(
@@ -354,9 +389,14 @@ def shots() -> list[Shot]:
         Shot("dashboard-dark", dashboard, dark=True),
         Shot("dashboard-phone", dashboard, width=400, height=900),
         Shot("dashboard-chinese", dashboard, language="zh-CN"),
-        Shot("jobs", changelist("job")),
+        # Wide enough for all columns.
+        Shot("jobs", changelist("job"), width=1600, height=900),
         Shot("job", job, height=0),
-        Shot("queues", changelist("queue"), height=700),
+        Shot("job-dark", job, dark=True),
+        Shot("queues", changelist("queue"), height=620),
+        Shot("workers", changelist("worker"), height=520),
+        Shot("clean-up", reverse("admin:django_bgtasks_worker_clean_up"), height=720),
+        Shot("schedules", changelist("schedule"), height=640),
     ]
 
 

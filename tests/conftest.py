@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from django_bgtasks import timing
 from django_bgtasks.conf import get_settings
@@ -43,6 +43,8 @@ def _fresh_sample():
     yield
     sample.gate.set()
     get_settings.cache_clear()
+    # A request leaves the thread in its language.
+    translation.deactivate()
 
 
 @pytest.fixture

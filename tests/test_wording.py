@@ -2,9 +2,30 @@ from datetime import timedelta
 
 import pytest
 
-from django_bgtasks.wording import rough_duration
+from django_bgtasks.wording import duration, rough_duration
 
 pytestmark = pytest.mark.once
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0 ms"),
+        (0, "0 ms"),
+        (0.0004, "0.4 ms"),
+        (0.0567, "57 ms"),
+        (1, "1.0 s"),
+        (59.94, "59.9 s"),
+        (60.9, "1 min"),
+        (61, "1 min 1 s"),
+        (3600, "1 h"),
+        (7260, "2 h 1 min"),
+        (86_400, "1 d"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_what_is_known_is_said_in_two_units(seconds, text):
+    assert duration(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,13 @@ from django_bgtasks.admin.display import NOTHING, badge, masked, recent_moment
 from django_bgtasks.admin.permissions import RETRY, may
 from django_bgtasks.models import Job
 from django_bgtasks.models.worker import Instruction
-from django_bgtasks.rules import interval_text
 from django_bgtasks.store.agenda import COUNT_LIMIT, LIMIT, Agenda, Plan
 from django_bgtasks.store.failures import Kind
 from django_bgtasks.store.overview import QueueState, ScheduleState, WorkerState
 from django_bgtasks.store.stats import Figures, Times
 from django_bgtasks.tasks import secrets_of
 from django_bgtasks.timing import as_aware
-from django_bgtasks.wording import as_local, duration
+from django_bgtasks.wording import as_local, duration, interval
 
 
 def page(seen: Seen, request: HttpRequest) -> dict[str, Any]:
@@ -51,6 +50,7 @@ def page(seen: Seen, request: HttpRequest) -> dict[str, Any]:
         "queue_choices": seen.queue_names,
         "refresh": seen.wanted.window.refresh,
         "chart": chart(seen),
+        "is_grouped": not _number(1000).isdigit(),
         "zone": timezone.get_current_timezone_name(),
         "steps": list(_steps(seen)),
         "queues": list(_queues(seen, links)),
@@ -123,7 +123,7 @@ def _tiles(seen: Seen, links: _Links) -> Iterator[dict[str, Any]]:
             else _("nothing is due")
         ),
         "second_note": (
-            _("{count} for later").format(count=_capped_sum(queues, "scheduled"))
+            _("{count} scheduled").format(count=_capped_sum(queues, "scheduled"))
             if later
             else ""
         ),
@@ -444,7 +444,7 @@ def _rule(plan: Plan) -> str:
     if row.cron:
         return row.cron
     if row.every is not None:
-        return _("every {interval}").format(interval=interval_text(row.every))
+        return _("every {interval}").format(interval=interval(row.every))
     return _("once")
 
 
@@ -471,14 +471,8 @@ def _in_words(plan: Plan, agenda: Agenda) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A measured time: thousandths of a second, or the two biggest units."""
-    if seconds is None:
-        return NOTHING
-    if seconds >= 1:
-        return duration(timedelta(seconds=seconds))
-    places = 0 if seconds >= 0.01 else 1
-    number = number_format(round(seconds * 1000, places), places, use_l10n=True)
-    return _("{number} ms").format(number=number)
+    """A measured time, if there is one."""
+    return NOTHING if seconds is None else duration(timedelta(seconds=seconds))
 
 
 def _whole_seconds(value: timedelta) -> str:
@@ -508,8 +502,8 @@ def _share(value: float | None) -> str:
     if value is None:
         return NOTHING
     if 0 < value < 0.0005:
-        return f"< {number_format(0.1, 1)} %"
-    return f"{number_format(value * 100, 1 if value else 0)} %"
+        return _("< {number} %").format(number=number_format(0.1, 1))
+    return _("{number} %").format(number=number_format(value * 100, 1 if value else 0))
 
 
 def _size(value: int) -> str:

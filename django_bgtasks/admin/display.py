@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -100,7 +100,9 @@ def pretty_json(value: Any, secrets: Secrets | None = None) -> SafeString:
     # JSON may hold lone surrogates, which no page can be encoded with.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) > JSON_LIMIT:
-        rest = _("… and {count} more characters").format(count=len(text) - JSON_LIMIT)
+        rest = _("… and {count} more characters").format(
+            count=number_format(len(text) - JSON_LIMIT, force_grouping=True)
+        )
         text = f"{text[:JSON_LIMIT]}\n{rest}"
     return format_html('<pre class="bgtasks-code" tabindex="0">{}</pre>', text)
 

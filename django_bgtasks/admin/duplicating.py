@@ -284,14 +284,16 @@ def _parsed(text: str, kind: type[T]) -> T:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        where = _("{problem} (line {line}, column {column}).").format(
-            problem=error.msg, line=error.lineno, column=error.colno
-        )
-        raise forms.ValidationError(_("This is no JSON: ") + where) from None
+        text = _("This is no JSON: {problem} (line {line}, column {column}).")
+        text = text.format(problem=error.msg, line=error.lineno, column=error.colno)
+        raise forms.ValidationError(text) from None
     except (ValueError, RecursionError):
         # A number with thousands of digits, or thousands of brackets.
         raise forms.ValidationError(_("This is too much.")) from None
     if not isinstance(value, kind):
-        noun = _("a list") if kind is list else _("an object")
-        raise forms.ValidationError(_("It must be {noun} in JSON.").format(noun=noun))
+        is_list = kind is list
+        text = _("It must be a list in JSON.")
+        raise forms.ValidationError(
+            text if is_list else _("It must be an object in JSON.")
+        )
     return value

@@ -33,7 +33,7 @@ from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.selection import PARAMETERS, Selection, SelectionError
 from django_bgtasks.store.walking import Cursor, Page, Walk, walk
 from django_bgtasks.tasks import registered_tasks
-from django_bgtasks.wording import moment
+from django_bgtasks.wording import moment, number
 
 #: Where a page begins, in its address.
 BEFORE, AFTER = "before", "after"
@@ -217,7 +217,7 @@ class JobChangeList(ChangeList):
             text = ngettext(
                 "at least {count} job", "at least {count} jobs", self.result_count
             )
-        return text.format(count=f"{self.result_count:,}")
+        return text.format(count=number(self.result_count))
 
     @property
     def newest_url(self) -> str | None:
@@ -242,7 +242,7 @@ class JobChangeList(ChangeList):
     @property
     def budget(self) -> str:
         """How many it passes over at the most."""
-        return "" if self._walk is None else f"{self._walk.budget:,}"
+        return "" if self._walk is None else number(self._walk.budget)
 
     @property
     def by_end(self) -> bool:

@@ -267,9 +267,12 @@ def _status(job: Job) -> SafeString:
         note = _("No worker had begun it before it expired.")
         return format_html('{} <span class="bgtasks-note">{}</span>', shown, note)
     is_told = job.status == Status.CANCELLED
-    text = "{time}" if is_told else _("asked to stop {time}")
-    if job.cancel_requested_by:
-        text += " " + _("by {name}")
+    if not job.cancel_requested_by:
+        text = "{time}" if is_told else _("asked to stop {time}")
+    elif is_told:
+        text = _("{time} by {name}")
+    else:
+        text = _("asked to stop {time} by {name}")
     when = moment(job.cancel_requested_at)
     note = format_html(text, time=when, name=job.cancel_requested_by)
     return format_html('{} <span class="bgtasks-note">{}</span>', shown, note)

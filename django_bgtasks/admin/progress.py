@@ -23,7 +23,7 @@ def percent(progress: dict[str, Any]) -> int | None:
 
 
 def pace(progress: dict[str, Any], started_at: datetime, now: datetime) -> str:
-    """One line on how it goes: "25 % · running for 4 s · about 12 s left"."""
+    """One line on how it goes: "25 % · running for 4 s · about 10 s left"."""
     parts = []
     share, left = percent(progress), eta(progress, started_at, now)
     if share is not None:

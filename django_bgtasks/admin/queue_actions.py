@@ -24,7 +24,7 @@ from django_bgtasks.models import Job, JobQuerySet, Queue
 from django_bgtasks.models.job import Status
 from django_bgtasks.store import queues, sweeps
 from django_bgtasks.store.engines import get_engine
-from django_bgtasks.wording import moment, number_up_to
+from django_bgtasks.wording import moment, number, number_up_to
 
 #: Jobs that clearing a queue cancels while somebody waits for the page.
 CLEAR_LIMIT = 5000
@@ -207,7 +207,7 @@ def to_clear(queue: Queue) -> dict[str, Any]:
         "count": min(count, CLEAR_LIMIT),
         "text": number_up_to(CLEAR_LIMIT, count),
         "is_capped": count > CLEAR_LIMIT,
-        "limit": f"{CLEAR_LIMIT:,}",
+        "limit": number(CLEAR_LIMIT),
     }
 
 

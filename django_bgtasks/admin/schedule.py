@@ -56,12 +56,11 @@ from django_bgtasks.exceptions import InvalidSchedule
 from django_bgtasks.models import Job, Schedule
 from django_bgtasks.models.job import Status
 from django_bgtasks.models.schedule import Source
-from django_bgtasks.rules import interval_text
 from django_bgtasks.store import schedules
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.history import last_jobs
 from django_bgtasks.tasks import find_task, secrets_of
-from django_bgtasks.wording import duration
+from django_bgtasks.wording import duration, interval
 
 #: Marks the fields after which the next runs are listed.
 WHEN = "bgtasks-when"
@@ -333,11 +332,11 @@ class ScheduleAdmin(ScheduleActions):
             )
         if rule.every is None:
             return format_html(_("once, at {time}"), time=moment(schedule.at))
-        every = _("every {time}").format(time=interval_text(rule.every))
+        every = _("every {time}").format(time=interval(rule.every))
         if not rule.phase:
             return every
         return _("{every}, {phase} after its beginning").format(
-            every=every, phase=interval_text(rule.phase)
+            every=every, phase=interval(rule.phase)
         )
 
     @admin.display(description=gettext_lazy("next run"), ordering="next_due")

@@ -56,6 +56,7 @@ class Migration(migrations.Migration):
                         editable=False,
                         primary_key=True,
                         serialize=False,
+                        verbose_name="id",
                     ),
                 ),
                 ("hostname", models.CharField(max_length=255, verbose_name="host")),
@@ -105,6 +106,7 @@ class Migration(migrations.Migration):
                         editable=False,
                         primary_key=True,
                         serialize=False,
+                        verbose_name="id",
                     ),
                 ),
                 ("task", models.CharField(max_length=255, verbose_name="task")),
@@ -600,6 +602,7 @@ class Migration(migrations.Migration):
                 (
                     "job",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="attempts",
                         to="django_bgtasks.job",
@@ -611,10 +614,11 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "attempts",
                 "ordering": ["id"],
                 "indexes": [
+                    models.Index(fields=["job", "id"], name="bgtasks_attempt_job"),
                     models.Index(
                         fields=["exception_class_path", "id"],
                         name="bgtasks_attempt_exception",
-                    )
+                    ),
                 ],
             },
         ),

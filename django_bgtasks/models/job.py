@@ -188,7 +188,7 @@ class Job(models.Model):
 
     Status = Status
 
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    id = models.UUIDField(_("id"), primary_key=True, default=new_id, editable=False)
     task = models.CharField(_("task"), max_length=255)
     queue = models.CharField(_("queue"), max_length=100)
     priority = models.SmallIntegerField(_("priority"), default=0)
@@ -378,7 +378,10 @@ class Attempt(models.Model):
         LOST = "LOST", _("Lost")
         CANCELLED = "CANCELLED", _("Cancelled")
 
-    job = models.ForeignKey(Job, models.CASCADE, related_name="attempts")
+    # Its index is the first one below.
+    job = models.ForeignKey(
+        Job, models.CASCADE, related_name="attempts", db_index=False
+    )
     number = models.PositiveIntegerField(_("attempt"))
     ending = models.CharField(_("ending"), max_length=16, choices=Ending)
     worker = models.UUIDField(_("worker"))
@@ -393,6 +396,9 @@ class Attempt(models.Model):
         verbose_name_plural = _("attempts")
         ordering = ["id"]
         indexes = [
+            # The last attempt of a job. By the job alone, PostgreSQL would go through
+            # all attempts, the newest first, until it met one of a job that has none.
+            models.Index(fields=["job", "id"], name="bgtasks_attempt_job"),
             # Failures of a kind, the newest first.
             models.Index(
                 fields=["exception_class_path", "id"], name="bgtasks_attempt_exception"

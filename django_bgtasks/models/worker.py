@@ -21,7 +21,7 @@ class Worker(models.Model):
 
     Instruction = Instruction
 
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    id = models.UUIDField(_("id"), primary_key=True, default=new_id, editable=False)
     hostname = models.CharField(_("host"), max_length=255)
     pid = models.PositiveIntegerField(_("process id"))
     #: Names of the queues it works on; empty: all of them.

@@ -118,7 +118,7 @@ def test_retention_is_said_in_words(admin_client):
         make_finished("CANCELLED", now - timedelta(days=900))
         make_finished("SUCCESSFUL", now, retention=timedelta(seconds=-1))
         shown = text_of(admin_client.get(url()))
-    assert "Successful 1 d 0 h Failed 2 h 0 min Cancelled for ever" in shown
+    assert "Successful 1 d Failed 2 h Cancelled for ever" in shown
     assert "Can be pruned now 2" in shown
 
 

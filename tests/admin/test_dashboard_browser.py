@@ -100,6 +100,17 @@ def test_figures_and_charts_change_by_themselves(admin, browser):
     assert complaints(browser) == []
 
 
+def test_charts_speak_the_language_of_the_page(admin, browser, settings):
+    settings.LANGUAGE_CODE = "zh-hans"
+    some_of_everything()
+    admin(PAGE)
+    for name, words in {"throughput": "成功", "latency": "中位数"}.items():
+        until_text(browser, f'[data-chart="{name}"] .u-legend', words)
+    chart = browser.find_element(By.CSS_SELECTOR, '[data-chart="backlog"]')
+    assert "最多有" in chart.get_attribute("aria-label")
+    assert complaints(browser) == []
+
+
 def test_failures_are_retried_from_it(admin, browser):
     some_of_everything()
     admin(PAGE)

@@ -35,7 +35,7 @@ def test_one_line():
     began = datetime(2025, 7, 1, 12, 0, 0)
     now = began + timedelta(seconds=4)
     assert pace({"done": 1, "total": 4, "message": "x"}, began, now) == (
-        "25 % · running for 4.0 s · about 15 s left"
+        "25 % · running for 4.0 s · about 10 s left"
     )
     assert pace({"done": 4, "total": 4}, began, now) == "100 % · running for 4.0 s"
     assert pace({"done": 1, "total": None}, began, now) == "running for 4.0 s"

@@ -676,7 +676,7 @@ def test_next_runs_say_when_clocks_change():
         (
             "Sun 2026-03-29 03:00:00 UTC+02:00",
             [
-                "clocks go forward 1 h 0 min before this run",
+                "clocks go forward 1 h before this run",
                 "moved, for on this day there is no such time",
             ],
         ),
@@ -685,7 +685,7 @@ def test_next_runs_say_when_clocks_change():
     runs = upcoming(rule, aware(2026, 10, 24, 12))["runs"]
     assert [run["notes"] for run in runs[:3]] == [
         [],
-        ["clocks go back 1 h 0 min before this run"],
+        ["clocks go back 1 h before this run"],
         [],
     ]
 

@@ -49,11 +49,11 @@ def test_the_list_says_who_is_there(admin_client):
     assert cells(response, "pid")[0] == "7654321"
     assert cells(response, "queue_names") == ["mail, slow", "all"]
     assert cells(response, "threads") == ["3", "4"]
-    assert cells(response, "heartbeat_age")[0] == "2 h 0 min ago"
+    assert cells(response, "heartbeat_age")[0] == "2 h ago"
     assert cells(response, "state") == ["Lost", "Live"]
     assert cells(response, "jobs_now") == ["2", "0"]
     assert cells(response, "memory_taken") == ["50.0 MB", "-"]
-    assert cells(response, "uptime")[1].endswith(" s")
+    assert cells(response, "uptime")[1].endswith("s")
     assert cells(response, "version") == ["9.9", "-"]
 
 

@@ -70,8 +70,17 @@ def po(package, language):
 
 
 def run(*command, **options):
+    # Django's command needs no project, and would not find this one's settings.
+    env = {
+        name: os.environ[name] for name in {*os.environ} - {"DJANGO_SETTINGS_MODULE"}
+    }
     done = subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, check=False, **options
+        [*map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+        **options,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -200,7 +200,7 @@ def test_too_old_too_many_too_few():
     found = wrong(max_age=MINUTE, max_waiting=1, max_failed=0, min_workers=2)
     assert [text.partition(" It has been paused since ")[0] for text in found] == [
         "Live workers: 1; there should be at least 2.",
-        "A job on queue mail has waited for 3 min 0 s, longer than 1 min 0 s.",
+        "A job on queue mail has waited for 3 min, longer than 1 min.",
         "More than 1 jobs wait on queue mail.",
         "More than 0 jobs of queue mail failed within an hour.",
     ]
@@ -218,5 +218,5 @@ def test_schedules_that_do_not_run():
     schedule("late", next_due=ago(7))
     assert wrong() == [
         "Schedule broken has a problem: No such task.",
-        "Schedule late has been due for 7 min 0 s: is a worker or a scheduler running?",
+        "Schedule late has been due for 7 min: is a worker or a scheduler running?",
     ]

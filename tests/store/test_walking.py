@@ -215,7 +215,7 @@ def test_a_job_with_more_attempts_than_are_looked_at(monkeypatch):
     for number in range(5):
         failed_attempt(jobs[1], number)
         failed_attempt(jobs[0], number)
-    selection = Selection(search="ValueError")
+    selection = Selection(search="ValueError", sees_arguments=True)
     batches = list(walking.batches(selection, 2))
     assert [pk for ids, _ in batches for pk in ids] == [jobs[1].pk, jobs[0].pk]
 

@@ -9,6 +9,7 @@ from django.urls import include, path
 _PAGE = Template("""<!doctype html>
 {% load static bgtasks %}
 <html lang="en">
+<meta name="viewport" content="width=device-width">
 <title>Jobs</title>
 <link rel="stylesheet" href="{% static 'django_bgtasks/status.css' %}">
 <script src="{% static 'django_bgtasks/status.js' %}" defer></script>

@@ -123,7 +123,7 @@ def test_nobody_works_on_what_waits(ask):
     ("thresholds", "problem"),
     [
         ({"min_workers": 2}, "Live workers: 1; there should be at least 2."),
-        ({"max_age": 60}, "A job on queue default has waited for 1 h 0 min"),
+        ({"max_age": 60}, "A job on queue default has waited for 1 h"),
         ({"max_waiting": 1}, "More than 1 jobs wait on queue default."),
         ({"max_waiting": 2, "max_age": 7200, "min_workers": 1}, None),
     ],

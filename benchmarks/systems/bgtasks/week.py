@@ -92,14 +92,11 @@ def _attempts(now: datetime) -> Iterator[Attempt]:
 
 
 def _tallies(count: int, now: datetime) -> Iterator[Tally]:
-    """Minutes of two days, and hours of those before."""
-    minute = now.replace(second=0, microsecond=0)
-    two_days = 48 * 60
-    for back in range(1, two_days):
-        yield from _tallies_of(minute - timedelta(minutes=back), 1, count)
-    hour = minute.replace(minute=0) - 48 * HOUR
-    for back in range(1, HOURS - 48):
-        yield from _tallies_of(hour - back * HOUR, 60, count)
+    """As they are rolled up: by the minute, by the quarter, by the hour."""
+    begin = now.replace(minute=0, second=0, microsecond=0)
+    for span, since, until in ((1, 0, 3), (15, 3, 48), (60, 48, HOURS)):
+        for back in range(since * 60, until * 60, span):
+            yield from _tallies_of(begin - timedelta(minutes=back), span, count)
 
 
 def _tallies_of(begin: datetime, span: int, count: int) -> Iterator[Tally]:

@@ -46,7 +46,11 @@
     }
   }
 
-  const count = (value) => (value == null ? "-" : value.toLocaleString(language));
+  // As the page writes them, which may do without separators in this language.
+  const written = (value, options) =>
+    value.toLocaleString(language, { ...options, useGrouping: "grouped" in texts() });
+
+  const count = (value) => (value == null ? "-" : written(value));
 
   function duration(seconds) {
     if (seconds == null) return "-";
@@ -60,7 +64,7 @@
     ];
     const [size, unit] = units.find(([size]) => seconds >= size) ?? units.at(-1);
     const digits = { maximumSignificantDigits: 3 };
-    return `${(seconds / size).toLocaleString(language, digits)} ${unit}`;
+    return `${written(seconds / size, digits)} ${unit}`;
   }
 
   // -- what charts share
@@ -119,7 +123,7 @@
       width: Math.max(place.clientWidth, 200),
       height: HEIGHT[name],
       tzDate: inZone,
-      padding: [10, 20, 0, 0],
+      padding: [10, 24, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, sync: { key: SYNC } },
       legend: { markers: { width: 0, fill: (_, n) => series[n - 1].stroke ?? series[n - 1].fill } },
       // Half a step more on each side, or the outermost bars would be cut.
