@@ -222,11 +222,11 @@ class ScheduleAdmin(ScheduleActions):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return ScheduleChangeList
 
-    def lookup_allowed(self, lookup: str, *args: Any, **kwargs: Any) -> bool:
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """Not by arguments: to find a schedule by one would be to see it."""
         if lookup.partition("__")[0] in _UNSOUGHT:
             return False
-        return super().lookup_allowed(lookup, *args, **kwargs)
+        return super().lookup_allowed(lookup, value, request)
 
     # -- the form
 

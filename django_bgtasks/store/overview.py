@@ -179,14 +179,10 @@ def waiting_jobs(limit: int) -> dict[str, int]:
     engine = get_engine()
     rows = Queue.objects.using(engine.alias).filter(paused_at__isnull=False)
     names = {*engine.ready_queues(), *rows.values_list("name", flat=True)}
-    ready = Job.objects.using(engine.alias).ready()
+    ready = Job.objects.using(engine.alias).ready().filter(queue=_ANY)
     nothing = Cast(Value(None), DateTimeField())
-    groups = _grouped(
-        [
-            _Sample("ready", ready.filter(queue=name).order_by()[:limit], nothing)
-            for name in sorted(names)
-        ]
-    )
+    sample = _sample("ready", ready.order_by()[:limit], nothing)
+    groups = _grouped([sample.of(name) for name in sorted(names)])
     return {group.queue: group.number for group in groups}
 
 
@@ -200,18 +196,39 @@ def queue_states(
     return tuple(_queues(now or get_engine().now(), limit, _running()))
 
 
+#: Stands for the name of a queue in a sample of each; no queue is called so.
+_ANY = "\x00"
+
+
 class _Sample(NamedTuple):
-    """Jobs to count by queue.
+    """Jobs to count by queue, as the ORM has written it.
 
     Args:
         kind: what the number is called.
-        jobs: no more than there is a limit for.
-        moment: the column or expression of which the earliest is wanted.
+        sql: selects queues, and moments of which the earliest is wanted.
+        params: of that.
     """
 
     kind: str
-    jobs: JobQuerySet
-    moment: Any
+    sql: str
+    params: tuple[Any, ...]
+
+    def of(self, queue: str) -> _Sample:
+        """The same of one queue: to have the ORM write each takes longer than to read."""
+        return self._replace(
+            params=tuple(queue if value == _ANY else value for value in self.params)
+        )
+
+
+def _sample(kind: str, jobs: JobQuerySet, moment: Any) -> _Sample:
+    """What counts ``jobs``, which are no more than there is a limit for.
+
+    Args:
+        moment: the column or expression of which the earliest is wanted.
+    """
+    rows = jobs.values("queue", moment=moment)
+    sql, params = rows.query.get_compiler(get_engine().alias).as_sql()
+    return _Sample(kind, sql, tuple(params))
 
 
 class _Group(NamedTuple):
@@ -236,7 +253,8 @@ def _queues(
     rows = {row.name: row for row in Queue.objects.using(engine.alias)}
     # Paused ones, which the engine leaves out, have a row.
     names = {*engine.ready_queues(), *rows}
-    samples = [sample for name in names for sample in _of_ready(name, limit)]
+    of_each = list(_of_ready(limit))
+    samples = [sample.of(name) for name in names for sample in of_each]
     counts = _Counts(_grouped([*samples, *_of_all_queues(now, limit)]), running, limit)
     for name in sorted({*rows, *counts.queues}):
         yield counts.state(rows.get(name) or Queue(name=name))
@@ -285,15 +303,15 @@ class _Counts:
         return min(sum(self._numbers[queue, kind] for kind in kinds), self._limit)
 
 
-def _of_ready(queue: str, limit: int) -> Iterator[_Sample]:
+def _of_ready(limit: int) -> Iterator[_Sample]:
     since = Coalesce("run_after", "enqueued_at")
-    ready = Job.objects.using(get_engine().alias).ready().filter(queue=queue)
-    yield _Sample("ready", ready.order_by("-priority", "pk")[: limit + 1], since)
+    ready = Job.objects.using(get_engine().alias).ready().filter(queue=_ANY)
+    yield _sample("ready", ready.order_by("-priority", "pk")[: limit + 1], since)
     # More urgent jobs may keep the others waiting for ever: behind the limit, where
     # one would not see it.
     lowest = ready.order_by("priority").values("priority")[:1]
     last = ready.filter(priority=Subquery(lowest)).order_by("pk")
-    yield _Sample("last", last[:1], since)
+    yield _sample("last", last[:1], since)
 
 
 def _of_all_queues(now: datetime, limit: int) -> Iterator[_Sample]:
@@ -305,9 +323,9 @@ def _of_all_queues(now: datetime, limit: int) -> Iterator[_Sample]:
     failed = jobs.filter(
         status=Status.FAILED, finished_at__isnull=False, finished_at__gt=now - RECENT
     )
-    yield _Sample("due", due[: limit + 1], F("run_after"))
-    yield _Sample("scheduled", later[: limit + 1], F("run_after"))
-    yield _Sample("failed", failed[: limit + 1], F("finished_at"))
+    yield _sample("due", due[: limit + 1], F("run_after"))
+    yield _sample("scheduled", later[: limit + 1], F("run_after"))
+    yield _sample("failed", failed[: limit + 1], F("finished_at"))
 
 
 def _grouped(samples: Sequence[_Sample]) -> list[_Group]:
@@ -322,15 +340,14 @@ def _grouped(samples: Sequence[_Sample]) -> list[_Group]:
 def _group(samples: Sequence[_Sample]) -> Iterator[_Group]:
     # The ORM has no union of aggregates over slices. Each slice is its own, though.
     connection = get_engine().connection
-    selects, values = [], []
+    selects: list[str] = []
+    values: list[Any] = []
     for number, sample in enumerate(samples):
-        rows = sample.jobs.values("queue", moment=sample.moment)
-        sql, params = rows.query.get_compiler(connection.alias).as_sql()
         selects.append(
             f"SELECT {number}, queue, COUNT(*), MIN(moment) "  # noqa: S608 (a number, and what the ORM has written)
-            f"FROM ({sql}) AS sample GROUP BY queue"
+            f"FROM ({sample.sql}) AS sample GROUP BY queue"
         )
-        values += params
+        values += sample.params
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(selects), values)
         for number, queue, count, earliest in cursor.fetchall():

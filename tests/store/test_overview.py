@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from django_bgtasks.models import Queue, Schedule
@@ -220,3 +221,25 @@ def test_schedules_that_do_not_run():
         "Schedule broken has a problem: No such task.",
         "Schedule late has been due for 7 min: is a worker or a scheduler running?",
     ]
+
+
+def test_more_queues_are_not_more_work_for_the_orm(monkeypatch):
+    written = []
+    as_sql = SQLCompiler.as_sql
+
+    def counted(self, *args, **kwargs):
+        written.append(self)
+        return as_sql(self, *args, **kwargs)
+
+    monkeypatch.setattr(SQLCompiler, "as_sql", counted)
+
+    def queries():
+        written.clear()
+        overview()
+        return len(written)
+
+    make_job(queue="one")
+    before = queries()
+    make_jobs(30, queue_of=lambda n: f"number {n}")
+    assert queries() == before
+    assert {queue.waiting for queue in overview().queues} == {1}
