@@ -120,6 +120,7 @@ def sweep(
         by,
         datetime.fromisoformat(asked_at),
         spared=UUID(context.job_id),
+        guarded=GUARDED,
     )
     so_far = context.metadata
     if so_far.get("next") == "":

@@ -56,6 +56,15 @@ def test_a_sweep_does_not_touch_itself():
     assert the_job(result).cancel_requested_at is None
 
 
+def test_a_sweep_retries_no_other():
+    ended(1)
+    (other,) = ended(1, task=housekeeping.sweep.path)
+    ask_for("retry", {"status": "FAILED"})
+    (done, _) = run_jobs(raise_errors=False)
+    assert done.return_value == {"retried": 1}
+    assert Job.objects.get(pk=other.pk).status == "FAILED"
+
+
 def test_an_attempt_goes_on_where_the_one_before_was_interrupted(monkeypatch):
     monkeypatch.setattr(sweeps.Sweep.go, "__defaults__", (None, 2))
     ended(5)

@@ -25,7 +25,7 @@ from django_bgtasks.models import Job, JobQuerySet
 from django_bgtasks.models.job import Status, new_id
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.selection import Selection
-from django_bgtasks.store.sweeps import DEEDS
+from django_bgtasks.store.sweeps import DEEDS, RETRYABLE
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Wish:
 
 def can_retry(job: Job) -> bool:
     """Whether another attempt can be given to the job as it is now."""
-    return job.status in (Status.FAILED, Status.CANCELLED)
+    # What somebody was allowed to ask for is not for everybody to ask for once more.
+    return job.status in RETRYABLE and job.task not in housekeeping.GUARDED
 
 
 def can_cancel(job: Job) -> bool:
@@ -67,7 +68,11 @@ def do(request: HttpRequest, wish: Wish, jobs: QuerySet[Job]) -> Done:
     by = request.user.get_username()
     with get_engine().transaction():
         chosen = lock(jobs)
-        fitting = [job for job in chosen if job.status in deed.statuses]
+        fitting = [
+            job
+            for job in chosen
+            if job.status in deed.statuses and (wish.deed != "retry" or can_retry(job))
+        ]
         counts = deed.do(_rows(fitting), by=by, **wish.options)
         _log(request, wish, fitting)
     return Done(counts, left=len(chosen) - len(fitting))

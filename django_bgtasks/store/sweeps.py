@@ -98,6 +98,7 @@ class Sweep:
         by: who wants it.
         asked_at: when: what has finished since is not retried again.
         spared: the job that does it.
+        guarded: tasks whose jobs are not retried.
     """
 
     deed: str
@@ -106,6 +107,7 @@ class Sweep:
     by: str
     asked_at: datetime
     spared: UUID | None = None
+    guarded: Collection[str] = ()
 
     def go(
         self, before: Cursor | None = None, limit: int = BATCH
@@ -139,7 +141,7 @@ class Sweep:
         if self.spared:
             rows = rows.exclude(pk=self.spared)
         if self.deed == "retry":
-            rows = to_retry(rows, self.asked_at)
+            rows = to_retry(rows, self.asked_at).exclude(task__in=self.guarded)
         return Counter(deed.do(rows, self.by, **self.options))
 
 

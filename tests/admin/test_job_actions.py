@@ -263,6 +263,15 @@ def answer(client, action, rows, **data):
     return client.post(changelist(), sent)
 
 
+def test_what_was_asked_for_with_more_permissions_is_not_retried(member):
+    sweep = job_that_is("CANCELLED", task="django_bgtasks.sweep", args=["delete", {}])
+    client = member("view_job", "retry_job")
+    assert "Retry</button>" not in client.get(page(sweep)).content.decode()
+    client.post(page(sweep, "retry"))
+    act(client, "retry_selected", [sweep])
+    assert Job.objects.get().status == "CANCELLED"
+
+
 # -- all that match
 
 
