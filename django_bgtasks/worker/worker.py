@@ -385,8 +385,9 @@ class Worker:
         if deadline is not None:
             deadlines.append(deadline)
         pauses = [moment - self._monotonic() for moment in deadlines]
-        # In time for wishes, and for the limits of bodies that begin meanwhile.
-        pauses += [self._chores.rest, self._wishes.rest]
+        # For wishes, and for the limits of bodies that begin meanwhile. Not when wishes
+        # are due: who comes by for other reasons looks at them, and each round costs.
+        pauses += [self._chores.rest, WISHES_INTERVAL]
         if not self._instruction:
             pauses.append(self._patience.pause)
         if self._tallier:
