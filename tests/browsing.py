@@ -34,6 +34,7 @@ except ModuleNotFoundError:
 #: Marks of tests that need one. They run on two databases, and MariaDB shows nothing
 #: that these do not.
 in_browser = [
+    pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(
         not REQUIRED and not (webdriver and CHROMIUM and CHROMEDRIVER),
@@ -41,6 +42,10 @@ in_browser = [
     ),
     pytest.mark.skipif(
         connection.vendor == "mysql", reason="browsers see the same there"
+    ),
+    pytest.mark.skipif(
+        connection.vendor == "postgresql" and "COVERAGE" in os.environ,
+        reason="what they cover is measured on SQLite",
     ),
 ]
 

@@ -21,7 +21,6 @@ REQUIRED = os.environ.get("REQUIRE_AXE", "") not in {"", "0"}
 
 pytestmark = [
     pytest.mark.once,
-    pytest.mark.slow,
     *in_browser,
     pytest.mark.skipif(
         not REQUIRED and not AXE.exists(), reason="needs axe-core, from npm"
