@@ -14,10 +14,10 @@ class BackgroundTasksConfig(AppConfig):
 
     def ready(self) -> None:
         from django_bgtasks import (  # noqa: PLC0415 (some register themselves, which needs loaded apps)
-            checks,  # noqa: F401
-            housekeeping,  # noqa: F401
+            checks,  # noqa: F401 (it registers itself)
+            housekeeping,  # noqa: F401 (likewise)
             middleware,
-            signals,  # noqa: F401
+            signals,  # noqa: F401 (likewise)
         )
         from django_bgtasks.conf import get_settings  # noqa: PLC0415 (as above)
         from django_bgtasks.encoding import get_encoder  # noqa: PLC0415 (as above)

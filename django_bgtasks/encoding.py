@@ -149,7 +149,7 @@ def _read(kind: str, fields: dict[str, Any]) -> Any:
         return get_encoder().decode(kind, fields)
     except CannotDecode:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a project's own encoder raises
         raise CannotDecode(
             f"A stored value of the kind {kind!r} cannot be read: "
             f"{type(error).__name__}: {error}"

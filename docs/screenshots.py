@@ -28,23 +28,23 @@ os.environ |= {"DJANGO_SETTINGS_MODULE": "site_config.settings", "DATA_DIR": DAT
 # Texts of the browser are in its own language, not in that of whoever runs this.
 os.environ["LANGUAGE"] = "en"
 
-import django  # noqa: E402 (wants the settings)
+import django
 
 django.setup()
 
-from django.conf import settings  # noqa: E402 (wants Django set up, as all below)
-from django.contrib.auth.models import User  # noqa: E402
-from django.contrib.staticfiles.handlers import StaticFilesHandler  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from django.db import connections  # noqa: E402
-from django.test import Client  # noqa: E402
-from django.test.testcases import LiveServerThread  # noqa: E402
-from django.urls import reverse  # noqa: E402
-from django.utils import timezone  # noqa: E402
-from PIL import Image  # noqa: E402
-from selenium import webdriver  # noqa: E402
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.management import call_command
+from django.db import connections
+from django.test import Client
+from django.test.testcases import LiveServerThread
+from django.urls import reverse
+from django.utils import timezone
+from PIL import Image
+from selenium import webdriver
 
-from django_bgtasks.models import (  # noqa: E402
+from django_bgtasks.models import (
     Attempt,
     Job,
     Queue,
@@ -52,9 +52,10 @@ from django_bgtasks.models import (  # noqa: E402
     Tally,
     Worker,
 )
-from django_bgtasks.models.job import new_id  # noqa: E402
-from django_bgtasks.store.tallies import ALL_QUEUES  # noqa: E402
-from django_bgtasks.version import VERSION  # noqa: E402
+from django_bgtasks.models.job import new_id
+from django_bgtasks.store import schedules
+from django_bgtasks.store.tallies import ALL_QUEUES
+from django_bgtasks.version import VERSION
 
 #: The same week each time.
 chance = random.Random(7)  # noqa: S311 (no secret)
@@ -317,8 +318,6 @@ def add_failed(task: str, queue: str, path: str, error: str, at: datetime) -> No
 
 
 def add_schedules(now: datetime) -> None:
-    from django_bgtasks.store import schedules  # noqa: PLC0415 (wants Django set up)
-
     call_command("run_scheduler", "--once", verbosity=0)
     for name, task, cron in (
         ("weekly-newsletter", "newsletter.tasks.send_newsletter", "0 7 * * 1-5"),

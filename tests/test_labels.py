@@ -157,7 +157,10 @@ def test_atomic_jobs_too(drain, job_of):
 
 def test_what_fails_after_the_commit_of_an_atomic_job_is_no_failure(drain, caplog):
     ended = []
-    receiver = lambda *, outcome, **kwargs: ended.append(type(outcome))  # noqa: E731
+
+    def receiver(*, outcome, **kwargs):
+        ended.append(type(outcome))
+
     job_ended.connect(receiver)
     try:
         sample.fail_after_commit()

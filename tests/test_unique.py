@@ -262,7 +262,10 @@ def test_debounce_without_a_delay_says_so():
 
 def test_skipping_tells_nobody_of_a_new_job():
     told = []
-    receiver = lambda *, task_result, **kwargs: told.append(task_result.id)  # noqa: E731
+
+    def receiver(*, task_result, **kwargs):
+        told.append(task_result.id)
+
     task_enqueued.connect(receiver)
     try:
         first = once(1)
