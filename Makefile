@@ -51,6 +51,10 @@ clean:  ## remove .venv and everything made by these commands
 	rm -rf $(VENV) .bench .tox .coverage .coverage.* .hypothesis .*_cache build dist docs/_build
 
 $(MARK)-venv:
+	@# Before there is a .venv, which would keep the wrong one.
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+	echo "$(PYTHON) is not Python 3.11 or newer. Name one: make $(MAKECMDGOALS) PYTHON=python3.13"; \
+	exit 1; }
 	@echo "Creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@# pip knows dependency groups from 25.1 on.

@@ -52,13 +52,12 @@ else:
         TaskResult,
         TaskResultStatus,
     )
-    from django_tasks.exceptions import (
-        InvalidTaskError as InvalidTask,
-    )
-    from django_tasks.exceptions import (
-        TaskResultDoesNotExist,
-        TaskResultMismatch,
-    )
+    from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
+
+    try:
+        from django_tasks.exceptions import InvalidTask
+    except ImportError:  # up to 0.12; later versions say what Django says
+        from django_tasks.exceptions import InvalidTaskError as InvalidTask
 
 task_enqueued: Signal = signals.task_enqueued
 task_started: Signal = signals.task_started

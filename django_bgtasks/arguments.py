@@ -14,6 +14,8 @@ from contextlib import suppress
 from types import NoneType
 from typing import Any
 
+from django.utils.functional import Promise
+
 from django_bgtasks.conf import get_settings
 from django_bgtasks.encoding import (
     TAG,
@@ -228,8 +230,10 @@ def _key(key: Any, where: str) -> str:
             return "false"
         case None:
             return "null"
-        case int() | float():
-            return str(key)
+        case int():
+            return int.__repr__(key)  # as json has it: an enum has a str() of its own
+        case float():
+            return float.__repr__(key)
         case _:
             raise NotJSON(
                 f"{where} has the key {key!r}, a {_type_name(key)}; keys must be str."
@@ -241,7 +245,7 @@ def _refusal(value: Any, where: str) -> str:
 
 
 def _named(value: Any) -> str:
-    article = "an" if _type_name(value)[0].lower() in "aeiou" else "a"
+    article = "an" if _type_name(value)[0].lower() in "aeio" else "a"  # a User
     return f"{article} {_type_name(value)}"
 
 
@@ -252,7 +256,7 @@ def _way_out(value: Any) -> str:
             return "pass .isoformat()"
         case datetime.timedelta():
             return "pass .total_seconds()"
-        case decimal.Decimal() | uuid.UUID() | pathlib.PurePath():
+        case decimal.Decimal() | uuid.UUID() | pathlib.PurePath() | Promise():
             return "pass str(...) of it"
         case enum.Enum():
             return "pass .value"

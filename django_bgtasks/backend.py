@@ -28,11 +28,13 @@ from django_bgtasks.arguments import normalize_call
 from django_bgtasks.encoding import decode_known
 from django_bgtasks.limits import OnConflict
 from django_bgtasks.middleware import around_enqueue
+from django_bgtasks.options import can_be_addressed
 from django_bgtasks.results import TaskError, TaskResult
 from django_bgtasks.signals import job_enqueued
 from django_bgtasks.tasks import (
     PATH_LIMIT,
     QUEUE_LIMIT,
+    DjangoTask,
     Signature,
     Task,
     adopt,
@@ -60,7 +62,7 @@ class DatabaseBackend(BaseTaskBackend):
     ``QUEUES``, if given, names the queues that may be used; without it, any may.
     """
 
-    task_class = Task
+    task_class = DjangoTask
     supports_defer = True
     supports_async_task = True
     supports_get_result = True
@@ -78,10 +80,10 @@ class DatabaseBackend(BaseTaskBackend):
                 f"The task name {path!r} is longer than {PATH_LIMIT} characters; "
                 "give a shorter one with @background(name=...)."
             )
-        if not 0 < len(task.queue_name) <= QUEUE_LIMIT:
+        if len(task.queue_name) > QUEUE_LIMIT or not can_be_addressed(task.queue_name):
             raise InvalidTask(
                 f"queue_name of {path} is {task.queue_name!r}; it must have 1 to "
-                f"{QUEUE_LIMIT} characters."
+                f"{QUEUE_LIMIT} characters, and not only dots and spaces."
             )
 
     def enqueue(

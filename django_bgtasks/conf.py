@@ -30,6 +30,9 @@ DEFAULT_RETENTION: Mapping[str, timedelta | None] = {
 #: Characters of a token: shorter ones can be guessed.
 TOKEN_LENGTH = 20
 
+#: A row has no room for more.
+MOST_ATTEMPTS = 2**31 - 1
+
 #: Further back there may be no dates to compare with.
 LONGEST_AGE = timedelta(days=36_500)
 
@@ -47,6 +50,12 @@ def _positive_integer(key: str, value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     raise InvalidSetting(key, value, "a whole number of at least 1")
+
+
+def _attempts(key: str, value: Any) -> int:
+    if _positive_integer(key, value) > MOST_ATTEMPTS:
+        raise InvalidSetting(key, value, f"at most {MOST_ATTEMPTS:,}")
+    return int(value)
 
 
 def _duration(key: str, value: Any) -> timedelta:
@@ -215,7 +224,7 @@ class Settings:
 
 _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "DATABASE": _alias,
-    "MAX_ATTEMPTS": _positive_integer,
+    "MAX_ATTEMPTS": _attempts,
     "TIMEOUT": _optional_duration,
     "THREADS": _positive_integer,
     "PROCESSES": _positive_integer,

@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 
 
 class UnknownOption(TypeError):
-    """A keyword that ``@background`` or ``using()`` does not have."""
+    """A keyword that ``@background`` or ``using()`` does not have.
 
-    def __init__(self, option: str, known: Iterable[str]) -> None:
-        super().__init__(f"A task has no option {option!r}.{suggestion(option, known)}")
+    Args:
+        where: which of the two.
+        option: the keyword.
+        known: those that there are.
+        meant: what it is like: itself, or a word for the same.
+    """
+
+    def __init__(
+        self, where: str, option: str, known: Iterable[str], meant: str
+    ) -> None:
+        super().__init__(f"{where} has no option {option!r}.{suggestion(meant, known)}")
 
 
 class UnknownSetting(ImproperlyConfigured):
@@ -277,5 +286,6 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def likely(name: str, known: Iterable[str]) -> str:
     """The same where there are too many to name them all: empty if none is like it."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    names = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""

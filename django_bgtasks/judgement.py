@@ -121,7 +121,7 @@ class Judgement:
             case Snooze(delay=delay):
                 return Snoozed(delay)
             case WorkerStopping():
-                return Released()
+                return Released(has_begun=True)
             case Cancel() | CancelRequested():
                 return Cancelled(self._described(error))
             case TimeLimitExceeded():

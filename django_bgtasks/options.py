@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from django_bgtasks._framework import InvalidTask
-from django_bgtasks.conf import LONGEST_AGE
+from django_bgtasks.conf import LONGEST_AGE, MOST_ATTEMPTS
 from django_bgtasks.exceptions import UnknownOption, as_timedelta, suggestion
 from django_bgtasks.labels import NAME_LIMIT
 from django_bgtasks.limits import (
@@ -105,18 +106,33 @@ USING_OPTIONS = {
 }
 
 
-def check_names(options: Mapping[str, Any], known: set[str]) -> None:
+#: What somebody means who uses a word of a call, or of ``using``, elsewhere.
+_MEANT = {"schedule": "delay", "run_after": "delay"}
+
+
+def check_names(where: str, options: Mapping[str, Any], known: set[str]) -> None:
     """Raise UnknownOption for a name that is none of ``known``."""
     for name in options:
         if name not in known:
-            raise UnknownOption(name, known)
+            raise UnknownOption(where, name, known, _MEANT.get(name, name))
+
+
+def check_function(function: Any) -> None:
+    """Raise InvalidTask for what is no function, though it can be called."""
+    if not inspect.isfunction(function):
+        raise InvalidTask(
+            f"{function!r} cannot be a task, for it is no function. What makes "
+            "something else of a function, such as @staticmethod, goes above the "
+            "decorator that makes it a task."
+        )
 
 
 def check_options(task: Task[Any, Any]) -> None:
     """Raise InvalidTask for an option of ``task`` that cannot be used."""
     for name, fits, expected in _RULES:
         value = getattr(task, name)
-        if value is not None and not fits(value):
+        is_left_open = value is None and name in _MAY_BE_NONE
+        if not (is_left_open or fits(value)):
             raise InvalidTask(
                 f"{name} of {task.path} is {value!r}; it must be {expected}."
             )
@@ -131,6 +147,38 @@ def check_options(task: Task[Any, Any]) -> None:
         _check_parameters(task, "unique", task.unique)
     if task.unique:
         _check_unique(task)
+
+
+def as_text(option: str, text: Any) -> str:
+    """``text`` as a plain ``str``: drivers write enums in ways of their own.
+
+    Raises:
+        InvalidTask: it is something else, or PostgreSQL could not hold it.
+    """
+    if isinstance(text, str) and "\x00" not in text:
+        return str.__str__(text)
+    raise InvalidTask(f"{option} is {text!r}; it must be text, without NUL.")
+
+
+def as_priority(priority: Any) -> Any:
+    """``priority`` as rows hold it; whether it is in range, Django asks.
+
+    Raises:
+        InvalidTask: it is no number.
+    """
+    if not (_is_number(priority) and abs(priority) < math.inf):
+        raise InvalidTask(f"priority is {priority!r}; it must be a whole number.")
+    # To Django, 5.0 is one.
+    return int(priority) if priority % 1 == 0 else priority
+
+
+def can_be_addressed(name: str) -> bool:
+    """Whether a page of the admin can be that of what is called ``name``.
+
+    Browsers resolve a part of an address that is nothing but dots, and a link of spaces
+    cannot be seen.
+    """
+    return bool(name.replace(".", "").strip())
 
 
 def as_names(option: str, names: Any) -> tuple[str, ...]:
@@ -247,12 +295,21 @@ def _is_boolean(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-#: Each option with what it must be, if it is not None.
+_MAY_BE_NONE = {
+    "max_attempts",
+    "timeout",
+    "run_after",
+    "delay",
+    "expires",
+    "unique_until",
+    "retention",
+}
+#: Each option with what it must be.
 _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "max_attempts",
-        lambda n: type(n) is int and n >= 1,
-        "a whole number of at least 1",
+        lambda n: type(n) is int and 1 <= n <= MOST_ATTEMPTS,
+        f"a whole number of at least 1, and at most {MOST_ATTEMPTS:,}",
     ),
     ("timeout", _is_duration, "seconds or a timedelta, longer than 0"),
     (

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from django_bgtasks.redaction import Secrets
+from django_bgtasks.redaction import Secrets, formatted, path_of
 
 #: Characters of a traceback that are kept; the middle of a longer one is cut out.
 TRACEBACK_LIMIT = 20_000
@@ -36,13 +35,13 @@ class Error:
             error: what was raised.
             secrets: what the texts must not contain.
         """
-        message = _formatted(traceback.format_exception_only, error)
-        trace = _formatted(traceback.format_exception, error)
+        message = formatted(traceback.format_exception_only, error)
+        trace = formatted(traceback.format_exception, error)
         if secrets is not None:
             # Before anything is cut or joined: half of one would not be found.
             message, trace = secrets.mask(message), secrets.mask(trace)
         return cls(
-            exception_class_path=bounded(_path_of(type(error)), PATH_LIMIT),
+            exception_class_path=bounded(path_of(type(error)), PATH_LIMIT),
             summary=bounded(" ".join(message.split()), SUMMARY_LIMIT),
             traceback=bounded(trace, TRACEBACK_LIMIT),
         )
@@ -110,7 +109,13 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Claimed, but handed back; the attempt does not count."""
+    """Claimed, but handed back; the attempt does not count.
+
+    Args:
+        has_begun: whether its body was called.
+    """
+
+    has_begun: bool = False
 
 
 Outcome: TypeAlias = (
@@ -140,17 +145,3 @@ def bounded(text: str, limit: int) -> str:
     mark = f" ... {len(text) - limit} characters left out ... "
     half = max((limit - len(mark)) // 2, 0)
     return text[:half] + mark + text[-half:]
-
-
-def _formatted(
-    formatter: Callable[[BaseException], list[str]], error: BaseException
-) -> str:
-    try:
-        return "".join(formatter(error))
-    except Exception as trouble:  # noqa: BLE001 (of the error's own code; it is to be told all the same)
-        path = _path_of(type(error))
-        return f"{path}, of which Python cannot tell more ({type(trouble).__name__})"
-
-
-def _path_of(kind: type[BaseException]) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"

@@ -22,7 +22,7 @@ from django_bgtasks.exceptions import (
     likely,
     suggestion,
 )
-from django_bgtasks.options import PERIODIC_OPTIONS, Missed, Overlap
+from django_bgtasks.options import PERIODIC_OPTIONS, Missed, Overlap, can_be_addressed
 from django_bgtasks.rules import (
     LONGEST_INTERVAL,
     ZERO,
@@ -83,9 +83,11 @@ class Periodic:
     overlap: Overlap = "allow"
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.name) <= NAME_LIMIT:
+        if len(self.name) > NAME_LIMIT or not can_be_addressed(self.name):
             raise InvalidSchedule(
-                "name", f"is {self.name!r}; it must have 1 to {NAME_LIMIT} characters"
+                "name",
+                f"is {self.name!r}; it must have 1 to {NAME_LIMIT} characters, and not "
+                "only dots and spaces",
             )
         if not ZERO <= self.jitter <= LONGEST_INTERVAL:
             raise InvalidSchedule(

@@ -191,7 +191,24 @@ def loggable(error: BaseException, secrets: Secrets | None) -> BaseException:
     """
     if secrets is None:
         return error
-    return Redacted(secrets.mask("".join(traceback.format_exception(error))))
+    return Redacted(secrets.mask(formatted(traceback.format_exception, error)))
+
+
+def formatted(
+    formatter: Callable[[BaseException], list[str]], error: BaseException
+) -> str:
+    """``error`` as text, by a function of ``traceback``."""
+    try:
+        return "".join(formatter(error))
+    # Of the error's own code, which may raise anything; it is to be told all the same.
+    except BaseException as trouble:  # noqa: BLE001 (see above)
+        path = path_of(type(error))
+        return f"{path}, of which Python cannot tell more ({type(trouble).__name__})"
+
+
+def path_of(kind: type[BaseException]) -> str:
+    """The name of a class with that of its module."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def while_handling(error: BaseException, do: Callable[[], T]) -> T:

@@ -124,7 +124,11 @@ def _tell(job: Job, outcome: Outcome) -> tuple[int, str]:
         case Expired():
             return logging.WARNING, f"was not begun before {job.expires_at}; cancelled"
         case Unknown():
-            return logging.WARNING, "is no task that this worker knows; put back"
+            return logging.WARNING, (
+                "is no task that this worker knows; put back. A task is known when its "
+                "module is the tasks.py of an installed app or is listed in "
+                "BGTASKS['IMPORTS']"
+            )
         case Released():
             return logging.INFO, "handed back"
 

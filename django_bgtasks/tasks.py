@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from importlib import import_module
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -32,6 +33,7 @@ from django_bgtasks._framework import (
     BaseTaskBackend,
     InvalidTask,
     TaskResultStatus,
+    task_backends,
 )
 from django_bgtasks._framework import Task as BaseTask
 from django_bgtasks.arguments import normalize
@@ -61,7 +63,10 @@ from django_bgtasks.options import (
     TaskOptions,
     as_exceptions,
     as_names,
+    as_priority,
+    as_text,
     as_unique,
+    check_function,
     check_names,
     check_options,
 )
@@ -177,6 +182,7 @@ class Task(_Base[P, R]):
     periodic: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        check_function(self.func)
         if not self.path:
             object.__setattr__(self, "path", self.module_path)
         for name, value in self._settled():
@@ -196,6 +202,9 @@ class Task(_Base[P, R]):
 
     def _settled(self) -> Iterator[tuple[str, Any]]:
         """Options that may be given in several forms, in the one that is kept."""
+        yield "path", as_text("name", self.path)
+        yield "queue_name", as_text("queue_name", self.queue_name)
+        yield "priority", as_priority(self.priority)
         yield "retry_on", as_exceptions(self.retry_on)
         yield "no_retry_on", as_exceptions(self.no_retry_on)
         yield "sensitive", as_names("sensitive", self.sensitive)
@@ -204,6 +213,17 @@ class Task(_Base[P, R]):
         yield "metadata", as_metadata(self.metadata)
         if self.creator is not None:
             yield "creator", as_creator(self.creator)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its name: from Django 6.1 on, tasks can be pickled, and ours may hold what
+        # cannot, such as a function for the back-off.
+        declared = _registry[self.path]
+        changes = {
+            one.name: value
+            for one in fields(self)
+            if (value := getattr(self, one.name)) != getattr(declared, one.name)
+        }
+        return _restored, (self.func.__module__, self.path, changes)
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[P, R]: ...
@@ -269,7 +289,7 @@ class Task(_Base[P, R]):
             UnknownOption: an option does not exist.
             InvalidTask: a value cannot be used.
         """
-        check_names(options, USING_OPTIONS)
+        check_names("using()", options, USING_OPTIONS)
         changes = {name: value for name, value in options.items() if value is not None}
         if "run_after" in changes and "delay" in changes:
             raise InvalidTask(
@@ -325,7 +345,12 @@ class Task(_Base[P, R]):
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.path}() cannot be called so: {error}.") from None
+            way = ""
+            if options := USING_OPTIONS & (kwargs.keys() - self.parameters.keys()):
+                way = f" Options of a job go to {self.name}.using({min(options)}=...)."
+            raise TypeError(
+                f"{self.path}() cannot be called so: {error}.{way}"
+            ) from None
 
     def retry_delay(
         self, error: BaseException, task_result: TaskResult[Any, Any]
@@ -447,6 +472,17 @@ class Task(_Base[P, R]):
             errors=[],
             worker_ids=[INLINE],
         )
+
+
+class DjangoTask(Task[P, R]):
+    """One that Django's own ``@task`` has made.
+
+    ``TASKS`` alone says which backend takes it, today: tests put another one there.
+    """
+
+    def get_backend(self) -> BaseTaskBackend:
+        """The backend that ``TASKS`` names."""
+        return task_backends[self.backend]
 
 
 @dataclass(frozen=True, slots=True)
@@ -593,7 +629,7 @@ def background(function: Callable[..., Any] | None = None, /, **options: Any) ->
         InvalidTask: the function or an option cannot be used.
         DuplicateTask: another function has this name already.
     """
-    check_names(options, TASK_OPTIONS)
+    check_names("@background", options, TASK_OPTIONS)
     if function is not None:
         return _make_task(function, options)
     return lambda function: _make_task(function, options)
@@ -659,6 +695,15 @@ def _copy(task: Task[P, R], **changes: Any) -> Task[P, R]:
         value = changes.get(one.name, getattr(task, one.name))
         object.__setattr__(copy, one.name, value)
     return copy
+
+
+def _restored(module: str, path: str, changes: Mapping[str, Any]) -> Task[Any, Any]:
+    """A task that was pickled, as it is declared now."""
+    import_module(module)
+    task = find_task(path)
+    if task is None:
+        raise LookupError(f"{module} declares no task {path!r} any more.")
+    return _copy(task, **changes)
 
 
 _registry: dict[str, Task[Any, Any]] = {}

@@ -391,7 +391,7 @@ def shots() -> list[Shot]:
         Shot("dashboard-dark", dashboard, dark=True),
         Shot("dashboard-phone", dashboard, width=400, height=900),
         Shot("dashboard-chinese", dashboard, language="zh-CN"),
-        # Wide enough for all columns.
+        # Wide enough for errors.
         Shot("jobs", changelist("job"), width=1600, height=900),
         Shot("job", job, height=0),
         Shot("job-dark", job, dark=True),

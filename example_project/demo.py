@@ -67,8 +67,10 @@ def make_admin():
 
     users = get_user_model().objects
     if users.filter(username="admin").exists():
-        reset = f'python "{HERE / "manage.py"}" changepassword admin'
-        say("demo", f"User admin is there already. Forgot the password? {reset}")
+        # With this Python: who has never activated .venv has no other with Django.
+        reset = [sys.executable, str(HERE / "manage.py"), "changepassword", "admin"]
+        say("demo", "User admin is there already. Forgot the password?")
+        say("demo", f"    {subprocess.list2cmdline(reset)}")
         return
     password = secrets.token_urlsafe(12)
     users.create_superuser("admin", "admin@example.com", password)
@@ -227,4 +229,8 @@ def say(name, line):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        # While it prepares the database; later, signals are caught.
+        sys.exit(130)

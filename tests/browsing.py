@@ -6,7 +6,7 @@ import shutil
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.db import connection, connections
+from django.db import connections
 from django.test import Client
 from django.test.testcases import LiveServerThread
 
@@ -26,28 +26,29 @@ FLAGS = (
 
 try:
     from selenium import webdriver
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.wait import WebDriverWait
 except ModuleNotFoundError:
     webdriver = None
 
-#: Marks of tests that need one. They run on two databases, and MariaDB shows nothing
-#: that these do not.
+#: Marks of tests that need one. What a browser does of a page is the same on all
+#: databases.
 in_browser = [
+    pytest.mark.once,
     pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(
         not REQUIRED and not (webdriver and CHROMIUM and CHROMEDRIVER),
         reason="needs selenium, chromium and chromedriver",
     ),
-    pytest.mark.skipif(
-        connection.vendor == "mysql", reason="browsers see the same there"
-    ),
-    pytest.mark.skipif(
-        connection.vendor == "postgresql" and "COVERAGE" in os.environ,
-        reason="what they cover is measured on SQLite",
-    ),
 ]
+
+#: A page that looks for news every few seconds does so ten times as often.
+HURRY = """
+    const wait = window.setTimeout;
+    window.setTimeout = (what, pause, ...rest) => wait(what, pause / 10, ...rest);
+"""
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +60,7 @@ def browser(tmp_path_factory):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(CHROMEDRIVER)
     browser = webdriver.Chrome(options=options, service=service)
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HURRY})
     yield browser
     browser.quit()
 
@@ -75,8 +77,12 @@ def strict(get_response):
 
 
 @pytest.fixture
-def site(transactional_db, settings):
-    """The address of a server that has the static files, as runserver has them."""
+def site(transactional_db, settings, browser):
+    """The address of a server that has the static files, as runserver has them.
+
+    The browser comes without the last test's cookies and complaints, and leaves with the
+    test: a page that stayed open would go on asking, as nobody.
+    """
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.strict"]
     server = LiveServerThread("127.0.0.1", StaticFilesHandler)
@@ -85,7 +91,10 @@ def site(transactional_db, settings):
     server.is_ready.wait()
     if server.error:
         raise server.error
+    browser.get_log("browser")
     yield f"http://127.0.0.1:{server.port}"
+    browser.get("about:blank")
+    browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
     server.terminate()
     connections.close_all()
 
@@ -101,12 +110,9 @@ def log_in(browser, site):
         # A cookie is for the site that is open; this page asks for nothing.
         browser.get(f"{site}/static/django_bgtasks/live.js")
         browser.add_cookie({"name": cookie.key, "value": cookie.value, "path": "/"})
-        browser.get_log("browser")
         return lambda path: browser.get(site + path)
 
-    yield log_in
-    browser.get("about:blank")
-    browser.delete_all_cookies()
+    return log_in
 
 
 @pytest.fixture
@@ -115,9 +121,14 @@ def admin(log_in):
     return log_in(User.objects.create_superuser("boss", password="secret"))
 
 
-def until(browser, condition):
-    """What ``condition(browser)`` returns, once that is true."""
-    return WebDriverWait(browser, 20).until(condition)
+def until(browser, condition, message=""):
+    """What ``condition(browser)`` returns, once that is true.
+
+    Where a part of the page is replaced in the middle of it, it is asked again.
+    """
+    replaced = [StaleElementReferenceException]
+    wait = WebDriverWait(browser, 20, 0.05, ignored_exceptions=replaced)
+    return wait.until(condition, message)
 
 
 def until_shown(browser, selector):
@@ -133,8 +144,22 @@ def until_says(browser, element, text):
     until(browser, lambda page: text in element.text)
 
 
+def text_in(browser, selector):
+    """What is read in a part of the page, in one go, for it may be replaced."""
+    script = "return document.querySelector(arguments[0])?.innerText ?? ''"
+    return browser.execute_script(script, selector)
+
+
+def until_text(browser, selector, *texts):
+    until(browser, lambda page: all(t in text_in(page, selector) for t in texts))
+
+
+def click(browser, xpath):
+    until(browser, lambda page: page.find_element(By.XPATH, xpath).click() is None)
+
+
 def press(browser, button):
-    browser.find_element(By.XPATH, f"//button[normalize-space()='{button}']").click()
+    click(browser, f"//button[normalize-space()='{button}']")
 
 
 def type_into(browser, name, text):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import hypothesis
 import pytest
 from django.db import connection
 from django.utils import timezone, translation
@@ -18,6 +19,18 @@ from django_bgtasks.worker.worker import Worker
 from tests.browsing import admin, browser, log_in, site  # noqa: F401 (fixtures)
 from tests.factories import in_thread
 from tests.sample import tasks as sample
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "tests", hypothesis.settings.default, deadline=None
+)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """The long ones first: one that is left for the end keeps a core idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 class FakeTime:

@@ -6,8 +6,9 @@
 Tests marked ``once`` run on the first database only. Environment:
 
     REQUIRE_DATABASES=1    a database that does not answer is a failure
-    COVERAGE=1             measure branches, subprocesses too, over all databases
-                           (from Python 3.12 on)
+    COVERAGE=1             measure branches, subprocesses too, over all databases; on
+                           all but the first without tests marked ``slow`` (from
+                           Python 3.12 on)
 """
 
 from __future__ import annotations
@@ -109,8 +110,9 @@ def suite_passes(database: str, pytest_args: list[str], *, first: bool) -> bool:
     runner = ["coverage", "run", "-m", "pytest"] if flag("COVERAGE") else ["pytest"]
     if not any(arg.startswith(("-n", "--numprocesses")) for arg in pytest_args):
         # Many of them wait for processes: with three at a time, two cores are busy.
-        runner += ["--numprocesses", "3"]
-    selection = [] if first else ["-m", "not once"]
+        # One by one, for conftest has put the long ones first.
+        runner += ["--numprocesses", "3", "--maxschedchunk", "1"]
+    selection = [] if first else ["-m", others()]
     status = subprocess.run(
         [sys.executable, "-m", *runner, *selection, *pytest_args],
         check=False,
@@ -118,6 +120,12 @@ def suite_passes(database: str, pytest_args: list[str], *, first: bool) -> bool:
         env=environment(database),
     ).returncode
     return status == 0 or (status == NO_TESTS and not first)
+
+
+def others() -> str:
+    """Which tests run on all databases but the first."""
+    # Their processes would cover nothing more, and are slow to trace.
+    return "not once and not slow" if flag("COVERAGE") else "not once"
 
 
 def enough_is_covered() -> bool:

@@ -19,6 +19,10 @@ class Colour(enum.Enum):
     RED = "red"
 
 
+class Size(int, enum.Enum):
+    SMALL = 1
+
+
 @pytest.mark.parametrize(
     ("value", "normal"),
     [
@@ -33,6 +37,7 @@ class Colour(enum.Enum):
         (b"bytes", "bytes"),
         ({"a": (1,)}, {"a": [1]}),
         ({1: "a", None: "b", False: "c"}, {"1": "a", "null": "b", "false": "c"}),
+        ({Size.SMALL: 1.5, 2.5: Size.SMALL}, {"1": 1.5, "2.5": 1}),
         (range(3), [0, 1, 2]),
     ],
 )
@@ -51,9 +56,9 @@ def test_json_is_taken_as_django_takes_it(value, normal):
         (pathlib.Path("a"), "PosixPath; pass str(...)"),
         (Colour.RED, "Colour; pass .value"),
         ({1, 2}, "set; pass a list"),
-        (User(pk=1), "User; pass its primary key (.pk)"),
+        (User(pk=1), "is a User; pass its primary key (.pk)"),
         (User.objects.none(), "QuerySet; pass a list of primary keys"),
-        (gettext_lazy("text"), "proxy"),
+        (gettext_lazy("text"), "proxy__; pass str(...)"),
         (object(), "object; pass text"),
         (float("nan"), "nan; JSON has no such number"),
         (float("inf"), "inf; JSON has no such number"),

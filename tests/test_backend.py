@@ -1,6 +1,7 @@
 """Django's contract: https://docs.djangoproject.com/en/stable/ref/tasks/"""
 
 import asyncio
+import enum
 import logging
 from datetime import datetime, timedelta
 
@@ -11,7 +12,7 @@ from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from django_bgtasks import NotJSON
+from django_bgtasks import NotJSON, enqueue_many
 from django_bgtasks import tasks as module
 from django_bgtasks._framework import (
     InvalidTask,
@@ -86,6 +87,29 @@ def test_what_is_due_is_ready(job_of, schedule):
 
 def test_priority_zero_overrides(job_of):
     assert job_of(sample.send_mail("a", priority=0)).priority == 0
+
+
+class Lane(str, enum.Enum):  # noqa: UP042 (as projects have them from before StrEnum)
+    FAST = "fast"
+
+
+class Urgency(enum.IntEnum):
+    HIGH = 10
+
+
+@pytest.mark.parametrize("count", [1, 30])  # 30: copied, where the database can
+@pytest.mark.parametrize(
+    ("options", "queue", "priority"),
+    [
+        ({"queue_name": Lane.FAST}, "fast", 0),
+        ({"priority": Urgency.HIGH}, "default", 10),
+        ({"priority": 5.0}, "default", 5),
+    ],
+)
+def test_options_are_written_as_they_are_meant(options, queue, priority, count):
+    task = sample.add.using(**options)
+    enqueue_many([task.s(1)] * count)
+    assert set(Job.objects.values_list("queue", "priority")) == {(queue, priority)}
 
 
 def test_using_and_enqueue(job_of):
@@ -287,6 +311,21 @@ def test_djangos_own_decorator_makes_our_tasks(monkeypatch):
     result = task.enqueue(2)
     assert Job.objects.get(pk=result.id).task == "tests.sample.plain_tasks.double"
     assert module.find_task("tests.sample.plain_tasks.double") is task
+
+
+def test_what_djangos_own_decorator_made_goes_where_tasks_says_today(monkeypatch):
+    monkeypatch.setattr(module, "_registry", {})
+    with override_settings(TASKS={"default": DATABASE_BACKEND}):
+        task = plain_tasks.declare()
+    # As tests of a project have it, or of a third-party app.
+    with override_settings(TASKS={"default": {"BACKEND": plain_tasks.DUMMY}}):
+        result = task.enqueue(2)
+        assert task_backends["default"].results == [result]
+    with override_settings(TASKS={"default": {"BACKEND": plain_tasks.IMMEDIATE}}):
+        assert task.enqueue(2).return_value == 4
+        assert task.using(priority=1).enqueue(3).return_value == 6
+        assert sample.add(1).status == TaskResultStatus.READY
+    assert Job.objects.get().task == sample.add.path
 
 
 @override_settings(TASKS={"default": DATABASE_BACKEND})

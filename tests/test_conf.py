@@ -1,3 +1,4 @@
+import sys
 from datetime import timedelta
 
 import pytest
@@ -101,6 +102,18 @@ def test_a_token_that_is_too_short_is_not_told(settings):
     with pytest.raises(InvalidSetting, match=r"at least 20 characters") as raised:
         get_settings()
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_key_in_lower_case_is_told_the_right_one(settings):
+    settings.BGTASKS = {"max_attempts": 5}
+    with pytest.raises(UnknownSetting, match="Did you mean 'MAX_ATTEMPTS'"):
+        get_settings()
+
+
+def test_attempts_without_end_are_more_than_a_row_can_hold(settings):
+    settings.BGTASKS = {"MAX_ATTEMPTS": sys.maxsize}
+    with pytest.raises(InvalidSetting, match="at most 2,147,483,647"):
+        get_settings()
 
 
 def test_thresholds_are_read(settings):

@@ -71,8 +71,10 @@ def test_an_app_without_tasks_is_fine(run):
     assert run({"shop/__init__.py": ""}).stdout == "[]\n"
 
 
-def test_an_error_inside_a_tasks_module_is_raised(run):
-    done = run({"shop/__init__.py": "", "shop/tasks.py": "import no_such_module\n"})
+@pytest.mark.parametrize("place", ["shop/tasks.py", "shop/mail.py"])
+def test_an_error_inside_a_tasks_module_is_raised(run, place):
+    imports = {"shop/tasks.py": "from shop import mail\n", "shop/mail.py": ""}
+    done = run({"shop/__init__.py": "", **imports, place: "import no_such_module\n"})
     assert done.returncode == 1
     assert "No module named 'no_such_module'" in done.stderr
 
@@ -124,6 +126,18 @@ print(find_task("django_bgtasks.prune").queue_name)
     assert done.stdout.split("\n")[1] == "low", done.stderr
 
 
+@pytest.mark.skipif(django.VERSION >= (6, 0), reason="Django has the framework")
+def test_the_backport_may_call_its_errors_as_django_does(run):
+    before = """
+from django_tasks import task_backends, exceptions
+from django_tasks.backends import base, immediate
+exceptions.InvalidTask = exceptions.__dict__.pop("InvalidTaskError", None)
+"""
+    after = "from django_bgtasks._framework import InvalidTask; print(InvalidTask)"
+    done = run({"shop/__init__.py": ""}, before=before, after=after)
+    assert "django_tasks.exceptions.InvalidTask" in done.stdout, done.stderr
+
+
 def test_without_the_framework_the_fix_is_named(run):
     if django.VERSION >= (6, 0):
         before = "import django; django.VERSION = (5, 2, 0, 'final', 0)\n"
@@ -133,3 +147,27 @@ def test_without_the_framework_the_fix_is_named(run):
     done = run({"shop/__init__.py": ""}, before=before)
     assert done.returncode == 1
     assert "pip install 'django-bgtasks[backport]'" in done.stderr
+
+
+ASK_FOR_STATUS = """
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "task_status"])
+"""
+
+
+def test_a_command_without_our_tables_says_what_to_do(run):
+    done = run({"shop/__init__.py": ""}, after=ASK_FOR_STATUS)
+    assert done.returncode == 1
+    assert "manage.py migrate django_bgtasks\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_raises_other_errors_of_the_database_as_they_are(run):
+    spoil = """
+from django.core.management import call_command
+from django.db import connection
+call_command("migrate", verbosity=0)
+connection.cursor().execute("DROP TABLE django_bgtasks_job")
+"""
+    done = run({"shop/__init__.py": ""}, after=spoil + ASK_FOR_STATUS)
+    assert "OperationalError: no such table: django_bgtasks_job" in done.stderr

@@ -152,7 +152,6 @@ VALUES = st.recursive(
 
 @pytest.mark.once
 @hypothesis_settings(
-    deadline=None,
     max_examples=200,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -166,7 +165,6 @@ def test_any_value_comes_back_from_text(rich, value):
 
 @pytest.mark.django_db
 @hypothesis_settings(
-    deadline=None,
     max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

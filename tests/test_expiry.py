@@ -10,7 +10,7 @@ from django_bgtasks import timing
 from django_bgtasks._framework import InvalidTask
 from django_bgtasks.models import Attempt, Job, Queue
 from django_bgtasks.store import maintenance
-from tests.factories import make_job, make_jobs
+from tests.factories import make_job, make_jobs, make_running
 from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -142,7 +142,7 @@ def test_what_nobody_claims_is_cancelled_all_the_same(time, worker, job_of):
 def test_expiry_goes_in_batches_and_leaves_what_runs():
     past = timezone.now() - HOUR
     make_jobs(5, expires_at=past)
-    make_job(status="RUNNING", expires_at=past)
+    make_running(expires_at=past)
     make_job(status="SCHEDULED", run_after=timezone.now() + HOUR, expires_at=past)
     now = timezone.now()
     assert [len(maintenance.expire(now, limit=4)) for _ in range(3)] == [4, 2, 0]

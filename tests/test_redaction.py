@@ -17,10 +17,11 @@ from django_bgtasks.redaction import (
     WORK_LIMIT,
     Redaction,
     Secrets,
+    loggable,
     marked_by_django,
     while_handling,
 )
-from tests.sample import plain_tasks
+from tests.sample import plain_tasks, vandals
 from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.once
@@ -324,3 +325,8 @@ def test_while_one_error_is_handled_another_one_is_seen():
         kind, error, trace = while_handling(OSError("stand-in"), look)
     assert (kind, str(error), trace) == (OSError, "stand-in", None)
     assert error.__context__ is None
+
+
+def test_an_error_of_which_nothing_can_be_told_is_logged_all_the_same():
+    told = str(loggable(vandals.Final("hunter2"), Secrets(["hunter2"])))
+    assert told.startswith("tests.sample.vandals.Final, of which Python cannot tell")

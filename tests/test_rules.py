@@ -85,12 +85,17 @@ def moments_of(wall, zone):
     )
 
 
-def expected_ticks(zone, year, expression):
+@cache
+def calendar(year, expression):
+    """All that clocks show when it is due in a year, if they never change."""
     walls = croniter(expression, datetime(year, 1, 1) - MINUTE).all_next(datetime)
-    walls = takewhile(lambda wall: wall.year == year, walls)
+    return list(takewhile(lambda wall: wall.year == year, walls))
+
+
+def expected_ticks(zone, year, expression):
     leaves_hour_open = expression == "@hourly" or expression.split()[1:2] == ["*"]
     ticks = set()
-    for wall in walls:
+    for wall in calendar(year, expression):
         if leaves_hour_open:
             ticks.update(moments_of(wall, zone))
             continue

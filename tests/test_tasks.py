@@ -1,12 +1,13 @@
+import copy
 import functools
 import importlib
 import inspect
+import math
 import pickle  # noqa: TID251 (of a task, which Django supports; never of job data)
 import sys
 import types
 from datetime import timedelta
 
-import django
 import pytest
 from django.utils import timezone
 
@@ -14,6 +15,7 @@ from django_bgtasks import RetryPolicy, Task, TaskContext, background
 from django_bgtasks import tasks as module
 from django_bgtasks._framework import InvalidTask
 from django_bgtasks.exceptions import DuplicateTask, UnknownOption
+from tests.sample import plain_tasks
 from tests.sample import tasks as sample
 
 pytestmark = pytest.mark.once
@@ -27,6 +29,10 @@ def _own_registry(monkeypatch):
 def plain(a, b=1):
     """Says what it does."""
     return a + b
+
+
+class Callable:
+    def __call__(self): ...
 
 
 def context_taker(context, a):
@@ -88,9 +94,9 @@ def test_the_function_shows_through():
 
 def test_using_changes_a_copy():
     later = timezone.now()
-    copy = sample.add.using(priority=5, queue_name="x", run_after=later, timeout=3)
-    assert (copy.priority, copy.queue_name, copy.timeout) == (5, "x", 3)
-    assert copy.run_after == later
+    changed = sample.add.using(priority=5, queue_name="x", run_after=later, timeout=3)
+    assert (changed.priority, changed.queue_name, changed.timeout) == (5, "x", 3)
+    assert changed.run_after == later
     assert sample.add.priority == 0
     assert module.find_task(sample.add.path) is sample.add
 
@@ -101,11 +107,32 @@ def test_tasks_can_be_hashed_and_compared():
     assert sample.add.using(priority=3).using(priority=0) == sample.add
 
 
-@pytest.mark.skipif(django.VERSION < (6, 1), reason="tasks are picklable from 6.1 on")
 @pytest.mark.parametrize("task", [sample.add, sample.named, sample.fail_slowly])
 def test_tasks_can_be_pickled(task):
-    copy = pickle.loads(pickle.dumps(task.using(priority=3)))  # noqa: S301 (our own)
-    assert copy == task.using(priority=3)
+    task = task.using(priority=3)
+    assert pickle.loads(pickle.dumps(task)) == task  # noqa: S301 (our own)
+
+
+def test_also_those_that_hold_a_function():
+    task = background(backoff=lambda error, task_result: 1)(plain)
+    assert pickle.loads(pickle.dumps(task)) == task  # noqa: S301 (our own)
+    assert copy.deepcopy(task.using(priority=3)).priority == 3
+
+
+def test_also_those_of_djangos_own_decorator_that_were_sent_here(monkeypatch):
+    """Which nobody has sent here yet in the process that reads them."""
+    monkeypatch.setattr(module, "_registry", {})
+    task = module.find_task(plain_tasks.plain.module_path)
+    text = pickle.dumps(task.using(priority=3))
+    module._registry.clear()
+    assert pickle.loads(text) == task.using(priority=3)  # noqa: S301 (our own)
+
+
+def test_one_that_is_no_more_is_named(monkeypatch):
+    text = pickle.dumps(sample.named)
+    monkeypatch.setattr(module, "_registry", {})
+    with pytest.raises(LookupError, match=r"declares no task 'shop\.renamed' any more"):
+        pickle.loads(text)  # noqa: S301 (our own)
 
 
 def test_using_leaves_what_is_none():
@@ -119,6 +146,8 @@ def test_using_leaves_what_is_none():
         ("queue", "queue_name"),
         ("max_retries", "max_attempts"),
         ("takes_contxt", "takes_context"),
+        ("schedule", "delay"),
+        ("run_after", "delay"),
     ],
 )
 def test_an_unknown_option_suggests_the_right_one(option, suggestion):
@@ -132,7 +161,7 @@ def test_using_refuses_unknown_options_too():
 
 
 def test_using_refuses_what_a_row_cannot_say():
-    with pytest.raises(UnknownOption, match="'backoff'"):
+    with pytest.raises(UnknownOption, match=r"^using\(\) has no option 'backoff'"):
         sample.add.using(backoff=5)
 
 
@@ -159,13 +188,29 @@ def test_a_string_is_not_a_function():
 
 
 @pytest.mark.parametrize(
+    "thing",
+    [functools.partial(plain), staticmethod(plain), dict, len, Callable(), sample.add],
+)
+def test_what_can_be_called_but_is_no_function_is_refused(thing):
+    with pytest.raises(InvalidTask, match="no function.* goes above"):
+        background(thing)
+
+
+@pytest.mark.parametrize(
     ("options", "told"),
     [
         ({"priority": 101}, "between -100 and 100"),
         ({"priority": 1.5}, "whole number"),
+        ({"priority": "high"}, "priority is 'high'; it must be a whole number"),
+        ({"priority": math.nan}, "priority is nan; it must be a whole number"),
+        ({"priority": math.inf}, "priority is inf; it must be a whole number"),
+        ({"priority": 10**400}, "between -100 and 100"),
+        ({"priority": True}, "priority is True; it must be a whole number"),
+        ({"priority": None}, "priority is None; it must be a whole number"),
         ({"max_attempts": 0}, "at least 1"),
         ({"max_attempts": "3"}, "at least 1"),
         ({"max_attempts": True}, "at least 1"),
+        ({"max_attempts": sys.maxsize}, "at most 2,147,483,647"),
         ({"timeout": "30"}, "seconds or a timedelta"),
         ({"retry_on": None}, "None is no exception class"),
         ({"no_retry_on": [ValueError, "KeyError"]}, "no exception class"),
@@ -173,6 +218,12 @@ def test_a_string_is_not_a_function():
         ({"timeout": timedelta(0)}, "longer than 0"),
         ({"queue_name": ""}, "1 to 100 characters"),
         ({"queue_name": "q" * 101}, "1 to 100 characters"),
+        ({"queue_name": None}, "queue_name is None; it must be text"),
+        ({"queue_name": "a\x00b"}, "without NUL"),
+        ({"name": 5}, "name is 5; it must be text"),
+        ({"on_lost": None}, '"retry" or "fail"'),
+        ({"queue_name": ".."}, "not only dots and spaces"),
+        ({"queue_name": " "}, "not only dots and spaces"),
         ({"name": "n" * 256}, "longer than 255 characters"),
         ({"takes_context": True}, "first argument of 'context'"),
     ],
@@ -234,6 +285,15 @@ def test_a_decorator_may_change_what_is_passed(decorator, fits, does_not):
     task.check_arguments([1] * fits, {})
     with pytest.raises(TypeError, match="cannot be called so"):
         task.check_arguments([1] * does_not, {})
+
+
+def test_an_option_in_a_call_is_sent_where_it_belongs():
+    for enqueue in (sample.add, sample.add.enqueue):
+        with pytest.raises(TypeError, match=r"go to add\.using\(max_attempts=\.\.\.\)"):
+            enqueue(1, 2, max_attempts=5)
+    with pytest.raises(TypeError) as raised:
+        sample.add(1, 2, countdown=5)
+    assert "using" not in str(raised.value)
 
 
 def test_a_module_that_imports_on_demand_is_not_asked(monkeypatch):

@@ -5,7 +5,8 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
+from django.db.transaction import TransactionManagementError
 from django.test import TestCase, TransactionTestCase
 
 from django_bgtasks import enqueue_many
@@ -18,6 +19,9 @@ from tests import factories
 from tests.sample import tasks as sample
 
 once = sample.add.using(unique=True)
+
+#: 30 are copied, where the database can.
+COUNTS = pytest.mark.parametrize("count", [1, 30])
 
 
 def seen_by_others():
@@ -54,6 +58,19 @@ class TestOneDatabase:
                 transaction.set_rollback(True)
             sample.add(3)
         assert sorted(job.args for job in Job.objects.all()) == [[1], [3]]
+
+    @COUNTS
+    def test_nothing_is_taken_that_will_be_rolled_back(self, count):
+        with transaction.atomic():
+            transaction.set_rollback(True)
+            with pytest.raises(TransactionManagementError, match="can't execute"):
+                enqueue_many([sample.add.s(1)] * count)
+
+    @COUNTS
+    def test_what_the_database_says_is_an_error_of_djangos(self, count, monkeypatch):
+        monkeypatch.setattr(Job._meta, "db_table", "no_such_table")
+        with pytest.raises(DatabaseError), transaction.atomic():
+            enqueue_many([sample.add.s(1)] * count)
 
     def test_async_code_enqueues_by_itself(self):
         async def view():

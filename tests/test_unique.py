@@ -600,6 +600,49 @@ def test_under_an_old_snapshot_the_new_job_is_the_one(only):
         assert not second.was_deduplicated
 
 
+@pytest.fixture
+def repeatable_read(only, monkeypatch):
+    """Connections of a project that wants what is MySQL's own default."""
+    only("mysql")
+    options = connection.settings_dict["OPTIONS"]
+    monkeypatch.setitem(options, "isolation_level", "repeatable read")
+    connection.close()
+    yield
+    # The next one is as ever.
+    connection.close()
+
+
+@pytest.mark.parametrize("policy", ["skip", "replace"])
+def test_under_an_old_snapshot_the_job_that_came_later_is_met(repeatable_read, policy):
+    """A replacement that changes nothing leaves the row as invisible as it was."""
+    task = sample.add.using(unique=True, on_conflict=policy)
+    with transaction.atomic():
+        assert not Job.objects.exists()
+        others = []
+        in_thread(lambda: others.extend([task.enqueue(1), task.enqueue(1)])).join(30)
+        result = task.enqueue(1)
+    assert result.was_deduplicated
+    assert [other.id for other in others] == [result.id] * 2
+
+
+def test_a_replaced_job_that_is_claimed_at_once_is_the_one(monkeypatch):
+    looks, look = [], admission._as_they_are
+
+    def claim_and_look(rows):
+        looks.append(rows)
+        if len(looks) == 2:
+            claimed.extend(claim())
+        return look(rows)
+
+    claimed, first = [], once(1)
+    monkeypatch.setattr(admission, "_as_they_are", claim_and_look)
+    task = sample.add.using(unique=True, on_conflict="replace", priority=7)
+    result = task.enqueue(1)
+    assert result.id == first.id
+    assert [job.priority for job in claimed] == [7]
+    assert Job.objects.count() == 1
+
+
 def test_positional_and_collected_arguments_of_one_name_are_two():
     task = sample.take_a_name.using(unique=True)
     assert len({task(1, a=2).id, task(5, a=2).id, task(1, a=3).id}) == 3

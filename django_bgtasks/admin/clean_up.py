@@ -262,7 +262,7 @@ def _has_worker(queue: str, now: datetime) -> bool:
     """Whether a worker is alive that claims from the queue."""
     return any(
         workers.is_live(worker, now)
-        and not worker.instruction
+        and workers.is_claiming(worker.instruction)
         and workers.claims_from(worker.queues, queue)
         for worker in Worker.objects.all()
     )

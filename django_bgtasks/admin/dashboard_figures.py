@@ -26,7 +26,7 @@ from django_bgtasks.store.overview import (
     overview,
     running_jobs,
 )
-from django_bgtasks.store.stats import Report
+from django_bgtasks.store.stats import Figures, Report
 
 #: Queues and workers that are listed, and jobs of each worker.
 QUEUE_LIMIT = 100
@@ -147,6 +147,12 @@ class Seen:
         """Those that are listed."""
         return self.all_queue_names[:QUEUE_LIMIT]
 
+    @property
+    def running_step(self) -> Figures | None:
+        """The last one, if it is not over: of what ends in it, not all is written."""
+        last = self.report.steps[-1]
+        return last if last.begin + self.wanted.window.step > self.now else None
+
     def state_of(self, name: str) -> QueueState:
         """A queue as it is; of one without jobs and row, that it has none."""
         return self._states.get(name) or QueueState(
@@ -206,11 +212,11 @@ def look(request: HttpRequest, wanted: Wanted) -> Seen:
 
 
 def _report(wanted: Wanted, now: datetime) -> Report:
-    """Up to the last minute that is over, for of this one not all is written."""
+    """Up to now: to somebody who has just begun, it is the last minute that matters."""
     window = wanted.window
-    until = _floor(now, MINUTE)
-    since = _floor(until - MINUTE, window.step) - window.length + window.step
-    return stats.report(since, until, window.step, wanted.queue)
+    last = _floor(now - timedelta.resolution, window.step)
+    since = last - window.length + window.step
+    return stats.report(since, now, window.step, wanted.queue)
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:

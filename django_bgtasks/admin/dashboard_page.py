@@ -23,10 +23,15 @@ from django_bgtasks.admin.dashboard_figures import (
     WORKER_LIMIT,
     Seen,
 )
-from django_bgtasks.admin.display import NOTHING, badge, masked, recent_moment
+from django_bgtasks.admin.display import (
+    NOTHING,
+    badge,
+    masked,
+    recent_moment,
+    worker_badge,
+)
 from django_bgtasks.admin.permissions import RETRY, may
 from django_bgtasks.models import Job
-from django_bgtasks.models.worker import Instruction
 from django_bgtasks.store.agenda import COUNT_LIMIT, LIMIT, Agenda, Plan
 from django_bgtasks.store.failures import Kind
 from django_bgtasks.store.overview import QueueState, ScheduleState, WorkerState
@@ -202,8 +207,11 @@ def _windows(seen: Seen) -> Iterator[dict[str, Any]]:
 def chart(seen: Seen) -> dict[str, Any]:
     """The numbers of the charts, column by column, and a sentence about each."""
     steps = seen.report.steps
+    running = seen.running_step
     return {
-        "begin": [int(as_aware(step.begin).timestamp()) for step in steps],
+        "begin": [_seconds(step) for step in steps],
+        "running": running
+        and {"begin": _seconds(running), "time": _when(running, seen)},
         **{
             name: [getattr(step, name) for step in steps]
             for name in ("successful", "failed", "cancelled", "retried", "waiting")
@@ -214,6 +222,17 @@ def chart(seen: Seen) -> dict[str, Any]:
         "run_p95": [step.run.p95 for step in steps],
         "labels": _gists(seen.report.total, seen.wanted.window.title),
     }
+
+
+def _seconds(step: Figures) -> int:
+    return int(as_aware(step.begin).timestamp())
+
+
+def _when(step: Figures, seen: Seen) -> str:
+    days = seen.wanted.window.length > timedelta(days=1)
+    time = date_format(as_local(step.begin), "D H:i" if days else "H:i")
+    is_running = step is seen.running_step
+    return _("{time}, so far").format(time=time) if is_running else time
 
 
 def _gists(total: Figures, window: Any) -> dict[str, str]:
@@ -248,12 +267,10 @@ def _gists(total: Figures, window: Any) -> dict[str, str]:
 
 def _steps(seen: Seen) -> Iterator[dict[str, Any]]:
     """The rows of the table that says what the charts show, the newest first."""
-    days = seen.wanted.window.length > timedelta(days=1)
     for step in reversed(seen.report.steps):
-        begin = as_local(step.begin)
         yield {
-            "begin": begin.isoformat(),
-            "time": date_format(begin, "D H:i" if days else "H:i"),
+            "begin": as_local(step.begin).isoformat(),
+            "time": _when(step, seen),
             "numbers": [
                 _number(number)
                 for number in (
@@ -278,6 +295,9 @@ def _queues(seen: Seen, links: _Links) -> Iterator[dict[str, Any]]:
     figures = {figures.queue: figures for figures in seen.report.queues}
     for name in seen.queue_names:
         numbers = seen.report.finished.get(name, ())
+        if seen.running_step is not None:
+            # Else each line would end in a fall.
+            numbers = numbers[:-1]
         yield {
             "name": name,
             "url": links.jobs(queue=name),
@@ -335,7 +355,7 @@ def _workers(seen: Seen, links: _Links) -> Iterator[dict[str, Any]]:
         yield {
             "name": f"{worker.hostname}:{worker.pid}",
             "url": links.of("worker", worker.id),
-            "state": _worker_state(worker),
+            "state": worker_badge(is_live=worker.is_live, told=worker.instruction),
             "queues": ", ".join(worker.queues) or _("all"),
             "jobs": jobs,
             "more_jobs": _number_beyond(len(jobs), worker.running),
@@ -352,19 +372,6 @@ def _workers(seen: Seen, links: _Links) -> Iterator[dict[str, Any]]:
             "version": worker.version or NOTHING,
             "differs": len(versions) > 1 and bool(worker.version),
         }
-
-
-def _worker_state(worker: WorkerState) -> str:
-    if not worker.is_live:
-        return badge("lost", _("Lost"))
-    states = {
-        Instruction.QUIET: _("Quiet"),
-        Instruction.DRAIN: _("Draining"),
-        Instruction.STOP: _("Stopping"),
-    }
-    if worker.instruction in states:
-        return badge("paused", states[Instruction(worker.instruction)])
-    return badge("active", _("Live"))
 
 
 def _job(job: Job, seen: Seen, links: _Links) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from django.utils.translation import gettext_lazy
 
 from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
+from django_bgtasks.models.worker import Instruction
 from django_bgtasks.redaction import Secrets
+from django_bgtasks.store.workers import is_claiming
 from django_bgtasks.tasks import Call, redaction_of
 from django_bgtasks.timing import can_be_kept
 from django_bgtasks.wording import as_local
@@ -38,6 +40,19 @@ def badge(kind: str, label: str) -> SafeString:
     return format_html(
         '<span class="bgtasks-badge bgtasks-{}">{}</span>', kind.lower(), label
     )
+
+
+def worker_badge(*, is_live: bool, told: str) -> SafeString:
+    """How a worker is; what a newer version has told it is shown as it stands there."""
+    if not is_live:
+        return badge("lost", _("Lost"))
+    states = {
+        "": _("Live"),
+        Instruction.QUIET: _("Quiet"),
+        Instruction.DRAIN: _("Draining"),
+        Instruction.STOP: _("Stopping"),
+    }
+    return badge("active" if is_claiming(told) else "paused", states.get(told, told))
 
 
 def moment(value: datetime | None) -> str:

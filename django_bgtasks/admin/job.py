@@ -36,14 +36,15 @@ class JobAdmin(JobPage):
 
     list_display = (
         "short_id",
-        # What one looks for first stays in sight on a narrow screen.
+        # What one looks for first stays in sight on a narrow screen, and on a laptop
+        # when it was and what went wrong.
         "status_badge",
         "task_and_labels",
-        "queue",
-        "attempts_so_far",
-        "timing",
-        "last_error",
         "enqueued",
+        "last_error",
+        "timing",
+        "attempts_so_far",
+        "queue",
         "started",
         "priority",
     )

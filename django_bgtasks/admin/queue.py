@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import InvalidPage, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,10 +26,55 @@ from django_bgtasks.admin.queue_actions import (
     to_clear,
 )
 from django_bgtasks.models import Job, Queue
+from django_bgtasks.options import can_be_addressed
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.overview import COUNT_LIMIT, QueueState, queue_states
 from django_bgtasks.tasks import registered_tasks
 from django_bgtasks.wording import duration, number_up_to
+
+if TYPE_CHECKING:
+    _Form = forms.ModelForm[Queue]
+else:
+    _Form = forms.ModelForm
+
+
+class QueueForm(_Form):
+    """A queue that is added by its name."""
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if not can_be_addressed(name):
+            raise forms.ValidationError(_("A name needs more than dots and spaces."))
+        return name
+
+
+class QueueChangeList(ChangeList):
+    """Pages of queues by their names, of which few have a row."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        now = get_engine().now()
+        states = {state.name: state for state in queue_states(now)}
+        rows = {queue.name: queue for queue in self.root_queryset}
+        names = self._found(sorted({*states, *rows, *_of_tasks()}))
+        self.paginator = Paginator(names, self.list_per_page)
+        try:
+            listed = self.paginator.page(self.page_num).object_list
+        except InvalidPage:
+            raise IncorrectLookupParameters from None
+        self.result_list = [
+            _shown(rows.get(name) or Queue(name=name), states.get(name), now)
+            for name in listed
+        ]
+        self.result_count = self.full_result_count = len(names)
+        self.multi_page = self.paginator.num_pages > 1
+        self.show_all = self.can_show_all = False
+        self.show_full_result_count = self.show_admin_actions = False
+
+    def _found(self, names: Iterable[str]) -> list[str]:
+        words = self.query.casefold().split()
+        return [
+            name for name in names if all(word in name.casefold() for word in words)
+        ]
 
 
 @admin.register(Queue)
@@ -33,6 +82,9 @@ class QueueAdmin(QueueActions):
     """Queues need no row: those of tasks and of jobs are shown, too."""
 
     list_display = ("name",)
+    list_per_page = 50
+    search_fields = ("name",)
+    form = QueueForm
     change_list_template = "admin/django_bgtasks/queue/change_list.html"
 
     class Media:
@@ -47,28 +99,21 @@ class QueueAdmin(QueueActions):
 
     # -- the list
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return QueueChangeList
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         context = {
             "title": _("Queues"),
-            "queues": self._states() if self.has_view_permission(request) else [],
             "pause_form": PauseForm(),
+            # Whoever presses a button gets back to the same page.
+            "address": request.GET.urlencode(),
             **self._rights(request),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)
-
-    def _states(self) -> list[dict[str, Any]]:
-        """What the list says of each queue."""
-        now = get_engine().now()
-        states = {state.name: state for state in queue_states(now)}
-        rows = {queue.name: queue for queue in self.model.objects.all()}
-        names = {*states, *rows, *_of_tasks()}
-        return [
-            _shown(rows.get(name) or Queue(name=name), states.get(name), now)
-            for name in sorted(names)
-        ]
 
     def _rights(self, request: HttpRequest) -> dict[str, bool]:
         return {

@@ -10,7 +10,13 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    QueryDict,
+)
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
@@ -144,12 +150,13 @@ class QueueActions(_Base):
         """Show what the button was on: the list, or the page of the queue."""
         if "in_list" not in request.POST and self.has_view_permission(request):
             return back_to_page(self, request, queue.pk)
+        if not self.has_view_permission(request):
+            url = reverse("admin:index", current_app=self.admin_site.name)
+            return HttpResponseRedirect(url)
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
-        return HttpResponseRedirect(
-            reverse(name, current_app=self.admin_site.name)
-            if self.has_view_permission(request)
-            else reverse("admin:index", current_app=self.admin_site.name)
-        )
+        url = reverse(name, current_app=self.admin_site.name)
+        address = QueryDict(request.POST["in_list"]).urlencode()
+        return HttpResponseRedirect(f"{url}?{address}" if address else url)
 
     # -- do it, and say what was done
 

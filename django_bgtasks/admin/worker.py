@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_bgtasks.admin.clean_up import CleanUp, is_something_left
-from django_bgtasks.admin.display import NOTHING, badge, moment
+from django_bgtasks.admin.display import NOTHING, moment, worker_badge
 from django_bgtasks.admin.permissions import may_view
 from django_bgtasks.admin.worker_actions import WorkerActions
 from django_bgtasks.conf import get_settings
@@ -37,13 +37,6 @@ from django_bgtasks.wording import duration
 
 #: Jobs of a worker that its page shows.
 JOB_LIMIT = 100
-
-_STATES = {
-    "": gettext_lazy("Live"),
-    Instruction.QUIET: gettext_lazy("Quiet"),
-    Instruction.DRAIN: gettext_lazy("Draining"),
-    Instruction.STOP: gettext_lazy("Stopping"),
-}
 
 
 @admin.register(Worker)
@@ -124,10 +117,7 @@ class WorkerAdmin(CleanUp, WorkerActions):
 
     @admin.display(description=gettext_lazy("state"), ordering="instruction")
     def state(self, worker: Any) -> SafeString:
-        if _is_lost(worker):
-            return badge("lost", _("Lost"))
-        kind = "paused" if worker.instruction else "active"
-        return badge(kind, str(_STATES[worker.instruction]))
+        return worker_badge(is_live=not _is_lost(worker), told=worker.instruction)
 
     @admin.display(description=gettext_lazy("jobs now"), ordering="job_count")
     def jobs_now(self, worker: Any) -> str:

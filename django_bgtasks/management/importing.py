@@ -6,16 +6,17 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_bgtasks.compat.importing import Fate, Importer, Line, OldSchedule, totals
 from django_bgtasks.compat.tables import MissingTable
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.store.engines import get_engine
 
 
-class ImportCommand(BaseCommand):
+class ImportCommand(MigratedCommand):
     """Imports the schedules of one package, and reports what became of each."""
 
     def schedules(self, connection: BaseDatabaseWrapper) -> Iterable[OldSchedule]:

@@ -24,15 +24,16 @@ def parse(text: str, kind: type[T], *, name: str, example: str, is_secret: bool)
     Raises:
         CommandError: it is no JSON, or JSON of something else.
     """
+    noun = "a list" if kind is list else "an object"
+    wanted = f"{name} must be {noun} in JSON, such as '{example}'."
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise CommandError(f"{name}: {_problem(error, is_secret)}") from None
+        raise CommandError(f"{wanted} {_problem(error, is_secret)}") from None
     except RecursionError:
         raise CommandError(f"{name} is nested too deeply.") from None
     if not isinstance(value, kind):
-        noun = "a list" if kind is list else "an object"
-        raise CommandError(f"{name} must be {noun} in JSON, such as '{example}'.")
+        raise CommandError(wanted)
     return value
 
 

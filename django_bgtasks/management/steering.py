@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_bgtasks.management.confirming import add_no_input, confirm
 from django_bgtasks.management.filters import add_filters, chosen_jobs
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.management.progress import Progress, interruptible
 from django_bgtasks.models import JobQuerySet
 from django_bgtasks.store import sweeps
@@ -17,7 +18,7 @@ from django_bgtasks.store.overview import COUNT_LIMIT
 from django_bgtasks.wording import number_up_to
 
 
-class SteeringCommand(BaseCommand):
+class SteeringCommand(MigratedCommand):
     """Chooses jobs, asks, and goes through them batch by batch."""
 
     #: Those that jobs may have to be concerned.

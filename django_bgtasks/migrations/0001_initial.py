@@ -277,7 +277,7 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("worker__isnull", False)),
-                        fields=["worker"],
+                        fields=["worker", "id"],
                         name="bgtasks_job_running",
                     ),
                     models.Index(

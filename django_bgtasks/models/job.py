@@ -7,7 +7,7 @@ of a queryset hand on.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -87,19 +87,19 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def running(self) -> JobQuerySet:
         """Jobs that a worker has claimed."""
-        return self.filter(status=Status.RUNNING)
+        return self.of_status(Status.RUNNING)
 
     def successful(self) -> JobQuerySet:
         """Jobs that have done their work."""
-        return self.filter(status=Status.SUCCESSFUL)
+        return self.of_status(Status.SUCCESSFUL)
 
     def failed(self) -> JobQuerySet:
         """Jobs that have used up their attempts, or shall not be tried again."""
-        return self.filter(status=Status.FAILED)
+        return self.of_status(Status.FAILED)
 
     def cancelled(self) -> JobQuerySet:
         """Jobs that were cancelled, by somebody or by their task."""
-        return self.filter(status=Status.CANCELLED)
+        return self.of_status(Status.CANCELLED)
 
     def finished(self) -> JobQuerySet:
         """Jobs at the end of their life, whatever the end."""
@@ -280,9 +280,11 @@ class Job(models.Model):
                 condition=Q(status="SCHEDULED"),
             ),
             # Must not mention the status: PostgreSQL would answer "id = ? AND
-            # status = 'RUNNING'" from it when its statistics say few are running.
+            # status = 'RUNNING'" from it when its statistics say few are running. With
+            # the id, for a batch that ends is next to each other in it, away from the
+            # dead entries of what the worker has run before.
             models.Index(
-                fields=["worker"],
+                fields=["worker", "id"],
                 name="bgtasks_job_running",
                 condition=Q(worker__isnull=False),
             ),
@@ -333,7 +335,9 @@ class Job(models.Model):
         return f"{self.task} {self.id}"
 
     @classmethod
-    def from_columns(cls, alias: str, columns: Mapping[str, Any]) -> Job:
+    def from_columns(
+        cls, alias: str, columns: Mapping[str, Any] | Iterable[tuple[str, Any]]
+    ) -> Job:
         """A job of which some columns are known; the others are deferred.
 
         As ``from_db()``, but without ``__init__()`` and its signals: a worker makes
@@ -343,7 +347,8 @@ class Job(models.Model):
         state = ModelState()
         state.adding = False
         state.db = alias
-        job.__dict__.update(columns, _state=state)
+        job._state = state
+        job.__dict__.update(columns)
         return job
 
     @classmethod

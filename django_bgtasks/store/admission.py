@@ -96,12 +96,8 @@ def _holders(firsts: Mapping[str, Job]) -> dict[str, Job]:
     Args:
         firsts: the jobs that were to be written, by their keys.
     """
-    rows = _rows().filter(unique_key__in=list(firsts))
-    if get_engine().reads_old_rows:
-        # Else it would not see a holder that came after its first look.
-        rows = rows.select_for_update()
     holders: dict[str, Job] = {}
-    for row in rows:
+    for row in _as_they_are(_rows().filter(unique_key__in=list(firsts))):
         key = row.unique_key or ""
         if row.pk == firsts[key].pk:
             # Whatever an old snapshot shows beside it.
@@ -154,9 +150,10 @@ def _change(holder: Job, job: Job, changes: Mapping[str, object]) -> Job | None:
     """Write ``changes`` into ``holder``, if it still waits."""
     row = _rows().filter(pk=holder.pk, unique_key=job.unique_key)
     if row.waiting().update(**changes):
-        return row.get()
+        # Whoever has claimed it meanwhile, and its key with it, has what was written.
+        row = _rows().filter(pk=holder.pk)
     # It runs, or has ended and stands for its period: it is what there is. Or it is gone.
-    return row.first()
+    return _as_they_are(row).first()
 
 
 def _replacement(job: Job) -> dict[str, object]:
@@ -167,6 +164,14 @@ def _replacement(job: Job) -> dict[str, object]:
         if field.attname not in _NOT_REPLACED
     }
     return {**changes, "max_attempts": F("attempt") + job.max_attempts}
+
+
+def _as_they_are(rows: JobQuerySet) -> JobQuerySet:
+    """``rows``, those too that came after the first look of an old snapshot."""
+    engine = get_engine()
+    if engine.reads_old_rows and engine.connection.in_atomic_block:
+        return rows.select_for_update()
+    return rows
 
 
 def _rows() -> JobQuerySet:

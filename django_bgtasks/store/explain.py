@@ -211,7 +211,7 @@ def _held(job: Job, now: datetime) -> Iterator[Explanation]:
     its_own = [
         worker for worker in live if workers.claims_from(worker.queues, job.queue)
     ]
-    takers = [worker for worker in its_own if not worker.instruction]
+    takers = [one for one in its_own if workers.is_claiming(one.instruction)]
     if not live:
         yield _none_alive(job, known, now)
     elif not its_own:

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 
-from django_bgtasks.models import Attempt, Job
+from django_bgtasks.models import Job
 from django_bgtasks.models.job import Status
 from django_bgtasks.store.engines import get_engine
+from django_bgtasks.store.selection import of_last_attempt
 from django_bgtasks.tasks import secrets_of
 
 #: How far back failures are looked at, and how many: the newest.
@@ -104,7 +105,7 @@ def _newest(now: datetime) -> list[_Failure]:
     rows: Any = Job.objects.using(get_engine().alias).of_status(Status.FAILED)
     newest = (
         rows.filter(finished_at__gt=now - RECENT)
-        .annotate(exception=_of_last_attempt("exception_class_path"))
+        .annotate(exception=of_last_attempt("exception_class_path"))
         .order_by("-finished_at")
         .values_list("id", "task", "finished_at", "exception")[: LIMIT + 1]
     )
@@ -119,8 +120,7 @@ def _errors(jobs: Sequence[UUID]) -> dict[UUID, str]:
     rows: QuerySet[Any] = Job.objects.using(get_engine().alias).filter(pk__in=jobs)
     columns = rows.only("task", "args", "kwargs")
     return {
-        job.pk: _masked(job)
-        for job in columns.annotate(error=_of_last_attempt("error"))
+        job.pk: _masked(job) for job in columns.annotate(error=of_last_attempt("error"))
     }
 
 
@@ -128,8 +128,3 @@ def _masked(job: Any) -> str:
     secrets = secrets_of(job)
     text: str = job.error or ""
     return text if secrets is None else secrets.mask(text)
-
-
-def _of_last_attempt(column: str) -> Subquery:
-    attempts = Attempt.objects.filter(job=OuterRef("pk")).order_by("-id")
-    return Subquery(attempts.values(column)[:1])

@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.utils.translation import gettext as _
 
 from django_bgtasks.store.overview import COUNT_LIMIT, Overview, QueueState
-from django_bgtasks.store.workers import claims_from
+from django_bgtasks.store.workers import claims_from, is_claiming
 from django_bgtasks.wording import duration, moment
 
 
@@ -87,7 +87,7 @@ def _about_queue(
 def _has_worker(queue: QueueState, overview: Overview) -> bool:
     return any(
         worker.is_live
-        and not worker.instruction
+        and is_claiming(worker.instruction)
         and claims_from(worker.queues, queue.name)
         for worker in overview.workers
     )

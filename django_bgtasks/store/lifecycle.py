@@ -78,6 +78,9 @@ _EMPTY_JOB: dict[str, Any] = {
     "result": None,
 }
 
+#: There is none before it.
+_FIRST_ID = UUID(int=0)
+
 #: A job whose run is over, and how it ended.
 Ended = tuple[Job, Outcome]
 
@@ -330,7 +333,7 @@ def _in_order_of_keys(ended: Sequence[Ended]) -> tuple[list[Success], list[Ended
     In the order of their keys, as cancel() does it, so that two rarely stand in each
     other's way. Where they do, the worker tries again.
     """
-    ended = sorted(ended, key=lambda pair: pair[0].pk.int)
+    ended = sorted(ended, key=lambda pair: pair[0].id.int)
     successes = [(job, o.value) for job, o in ended if isinstance(o, Succeeded)]
     others = [pair for pair in ended if not isinstance(pair[1], Succeeded)]
     return successes, others
@@ -349,8 +352,13 @@ def _leave_running(
     if row.filter(cancel_requested_at=None).update(worker=None, **changes):
         return True
     changes |= {"status": Status.CANCELLED, "finished_at": now, "unique_key": None}
+    changes.pop("progress", None)
     job.status = Status.CANCELLED
     return bool(row.update(worker=None, **changes))
+
+
+#: Of a run that will be made again from the beginning. A snoozed job may go on instead.
+_ANEW: dict[str, Any] = {"progress": None}
 
 
 def _changes(job: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
@@ -362,7 +370,7 @@ def _changes(job: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
             | TimedOut(retry_in=timedelta() as delay)
             | Lost(retry_in=timedelta() as delay)
         ):
-            return _wait(now, delay)
+            return {**_wait(now, delay), **_ANEW}
         case Cancelled():
             return {"status": Status.CANCELLED, "finished_at": now}
         case Expired():
@@ -375,19 +383,23 @@ def _changes(job: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
                 "attempt": F("attempt") - 1,
                 "unknown_since": Coalesce(F("unknown_since"), now),
             }
-        case Released():
+        case Released(has_begun=has_begun):
             return {
                 "status": Status.READY,
                 "attempt": F("attempt") - 1,
                 "unknown_since": None,
+                **(_ANEW if has_begun else {}),
             }
         case _:
             raise TypeError(f"{outcome!r} is no outcome that leaves RUNNING.")
 
 
 def _wait(now: datetime, delay: timedelta) -> dict[str, Any]:
-    until = now + min(delay, LONGEST_DELAY)
-    return {"status": Status.SCHEDULED, "run_after": until, "unknown_since": None}
+    return {
+        "status": Status.SCHEDULED,
+        "run_after": _moment_after(now, delay),
+        "unknown_since": None,
+    }
 
 
 def _attempt_rows(
@@ -442,6 +454,7 @@ def hand_over(
         last_worker=successor,
         run_token=F("run_token") + 1,
         started_at=now,
+        **_ANEW,
     )
 
 
@@ -502,9 +515,15 @@ def tell_of(signal: Signal, ids: Sequence[UUID], **facts: Any) -> None:
         transaction.on_commit(send, using=get_engine().alias)
 
 
-def cancel_requests(workers: Collection[UUID]) -> list[UUID]:
-    """Ids of the jobs that these workers run and somebody wants stopped."""
-    rows = Job.objects.using(get_engine().alias).filter(worker__in=workers)
+def cancel_requests(workers: Collection[UUID], first: UUID = _FIRST_ID) -> list[UUID]:
+    """Ids of the jobs that these workers run and somebody wants stopped.
+
+    Args:
+        first: no id that is asked about is below this. To know it spares what may be
+            left of jobs that ran before.
+    """
+    rows = Job.objects.using(get_engine().alias)
+    rows = rows.filter(worker__in=workers, pk__gte=first)
     asked = rows.filter(cancel_requested_at__isnull=False)
     return list(asked.values_list("pk", flat=True))
 
@@ -534,7 +553,7 @@ def retry(jobs: JobQuerySet) -> int:
             unknown_since=None,
             # Whoever does that wants it to run, however late it is.
             expires_at=None,
-            progress=None,
+            **_ANEW,
         )
         if retried:
             wakeup.call()

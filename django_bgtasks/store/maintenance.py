@@ -34,23 +34,28 @@ def promote(now: datetime, limit: int = BATCH) -> int:
     engine = get_engine()
     rows = Job.objects.using(engine.alias)
     due = rows.scheduled().filter(run_after__lte=now)
-    # Asked first without a lock, for most of the time there is nothing to do.
-    if not due.exists():
-        return 0
     with engine.transaction():
         ids = list(
             due.order_by("run_after")
             .select_for_update(skip_locked=engine.skips_locked)
             .values_list("pk", flat=True)[:limit]
         )
+        if not ids:
+            return 0
         wakeup.call()
         return rows.filter(pk__in=sorted(ids)).update(status=Status.READY)
 
 
-def next_due(now: datetime) -> datetime | None:
-    """When the first SCHEDULED job will be due that is not yet; None without any."""
-    later = Job.objects.using(get_engine().alias).scheduled().filter(run_after__gt=now)
-    return later.order_by("run_after").values_list("run_after", flat=True).first()
+def next_due(after: datetime | None = None) -> datetime | None:
+    """When the first SCHEDULED job is due; None without any.
+
+    Args:
+        after: leave out those that are due by then.
+    """
+    rows = Job.objects.using(get_engine().alias).scheduled()
+    if after is not None:
+        rows = rows.filter(run_after__gt=after)
+    return rows.order_by("run_after").values_list("run_after", flat=True).first()
 
 
 def prune(
@@ -78,7 +83,6 @@ def prune(
                 ).values_list("pk", flat=True)[: limit - len(ids)]
         if not ids:
             return 0
-        rows = Job.objects.using(engine.alias).filter(pk__in=ids)
         delete_jobs(Job.objects.using(engine.alias), ids)
         return len(ids)
 

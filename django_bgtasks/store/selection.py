@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models import OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 from django.utils.dateparse import parse_date, parse_datetime
@@ -49,7 +49,8 @@ class Selection:
         parent: the job whose task enqueued them.
         attempts: so many.
         min_attempts: so many or more.
-        exception: the full path of the class by which one of their attempts ended.
+        exception: the full path of the class by which the last attempt ended, of those
+            that failed.
         enqueued_after, enqueued_before: when their ids were made, by milliseconds.
         finished_after, finished_before: when they ended.
         search: an id or its beginning, an argument (``user_id=42``), the full path of a
@@ -135,9 +136,8 @@ class Selection:
         if self.tag:
             parts["tag"] = has_tag(self.tag)
         if self.exception:
-            rows = Attempt.objects.using(get_engine().alias)
-            attempts = rows.filter(ended_by(self.exception), job=OuterRef("pk"))
-            parts["exception"] = Q(Exists(attempts))
+            last = of_last_attempt("exception_class_path")
+            parts["exception"] = Q(Exact(last, self.exception))
         if self.sought and not self.sought.ids:
             parts["search"] = self.sought.condition
         return parts | {"ids": self.ids.of("pk"), "ends": self.ends.of("finished_at")}
@@ -212,6 +212,12 @@ def ended_by(exception: str) -> Q:
     The index of exceptions would lead through all there ever were.
     """
     return Q(Exact(Coalesce("exception_class_path", Value("")), exception))
+
+
+def of_last_attempt(column: str) -> Subquery:
+    """For each job, what the last of its attempts that failed says."""
+    attempts = Attempt.objects.filter(job=OuterRef("pk")).order_by("-id")
+    return Subquery(attempts.values(column)[:1])
 
 
 def first_id_of(moment: datetime) -> UUID:

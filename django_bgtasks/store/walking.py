@@ -259,9 +259,7 @@ def _few_of_exception(selection: Selection) -> FewWalk | None:
     attempts = rows.filter(exception_class_path=selection.exception)
     if count_up_to(BUDGET, attempts) > BUDGET:
         return None
-    jobs = _jobs().filter(
-        selection.condition("exception"), pk__in=attempts.values("job")
-    )
+    jobs = _jobs().filter(selection.condition(), pk__in=attempts.values("job"))
     return FewWalk(selection, [jobs.order_by().values_list("pk", flat=True)])
 
 
@@ -448,12 +446,13 @@ class ByErrorWalk(KeyWalk):
     def _rest(self) -> Q:
         s = self._selection
         if s.exception:
-            return ended_by(s.exception) & self._of_jobs("exception")
+            # Whether it was the last one as well, is said of the job.
+            return ended_by(s.exception) & self._of_jobs()
         error = s.sought.error if s.sought else ""
         return Q(error__icontains=error) & self._of_jobs("search")
 
-    def _of_jobs(self, seen_to: str) -> Q:
-        rest = self._selection.condition("ids", seen_to)
+    def _of_jobs(self, *seen_to: str) -> Q:
+        rest = self._selection.condition("ids", *seen_to)
         return Q(Exists(_jobs().filter(rest, pk=OuterRef("job_id")))) if rest else Q()
 
     def _fitting(self, bounds: Bounds) -> QuerySet[Any]:

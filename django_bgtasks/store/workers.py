@@ -23,6 +23,7 @@ def register(
     queues: Sequence[str],
     threads: int,
     now: datetime,
+    instruction: str = "",
 ) -> Worker:
     """Write and return the row of a worker that starts.
 
@@ -30,6 +31,7 @@ def register(
         worker: its id. There is a row already if it is to run what another one left.
         queues: the names it works on; empty for all.
         now: the time by the database's clock.
+        instruction: what the one was told in whose place it is.
     """
     engine = get_engine()
     # Many begin at the same time, and others end meanwhile.
@@ -44,6 +46,7 @@ def register(
                 "version": VERSION,
                 "started_at": now,
                 "heartbeat_at": now,
+                **({"instruction": instruction} if instruction else {}),
             },
         )
     return row
@@ -86,6 +89,14 @@ def instruction_of(worker: UUID) -> str | None:
     """What a worker was told last, or empty; None if it has no row."""
     rows = Worker.objects.using(get_engine().alias).filter(pk=worker)
     return rows.values_list("instruction", flat=True).first()
+
+
+def is_claiming(instruction: str) -> bool:
+    """Whether a worker that was told so claims jobs.
+
+    It does if a newer version has told it what this one does not know.
+    """
+    return instruction not in Instruction.values
 
 
 def lost_at(worker: Worker) -> datetime:

@@ -17,6 +17,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAKES_ROOM = 75
 #: The exit code of a worker in whose place no other one shall start.
 ENDS_FOR_GOOD = 76
+#: The exit code of a quiet worker: another one shall start at once, and begin quiet.
+STAYS_QUIET = 77
 
 
 def main(options: WorkerOptions, worker: UUID, memory: Any, orders: Connection) -> None:

@@ -144,8 +144,12 @@ class Chores:
             How many there were.
         """
         now = self._clock.now()
-        promoted = maintenance.promote(now)
-        next_due = maintenance.next_due(now)
+        promoted = 0
+        # Asked first, without a lock, for most of the time there is nothing to do.
+        next_due = maintenance.next_due()
+        if next_due is not None and next_due <= now:
+            promoted = maintenance.promote(now)
+            next_due = maintenance.next_due(after=now)
         if promoted == maintenance.BATCH:
             self._promotion.make_due_in(0)
         elif next_due is not None:

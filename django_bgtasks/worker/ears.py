@@ -23,8 +23,9 @@ class Ears:
 
     def open(self, engine: Engine) -> None:
         """Listen to the database, too, on the connection of ``engine``."""
-        self._listener = Listener()
         self._bell.attach(None)
+        self._listener.close()
+        self._listener = Listener()
         self._listener = engine.listener()
         self._bell.attach(self._listener.fileno)
 
@@ -43,11 +44,11 @@ class Ears:
 
     def listen(self, seconds: float) -> None:
         """Wait for a ring, a call, or what the database says."""
-        interval = self._listener.interval or seconds
         until = time.monotonic() + seconds
         while not self._hears_something():
             rest = until - time.monotonic()
-            if rest <= 0 or self._bell.wait(min(rest, interval), attached=True):
+            pause = min(rest, self._listener.interval or rest)
+            if rest <= 0 or self._bell.wait(pause, attached=True):
                 return
 
     def take_call(self) -> set[str] | None:
@@ -73,6 +74,7 @@ class Ears:
     def __exit__(self, *unused: object) -> None:
         wakeup.stop_listening(self.call)
         self._bell.close()
+        self._listener.close()
 
     def _hears_something(self) -> bool:
         try:

@@ -261,7 +261,8 @@ class Execution(Judgement):
         Whatever it was, the job must get an outcome, or it would never end; the one
         that its body had come to, if it had.
         """
-        with suppress(Exception):  # such as of a handler whose stream is closed
+        # Such as of a handler whose stream is closed, or of the error's own code.
+        with suppress(BaseException):
             trouble = loggable(error, self._secrets)
             logger.error("Trouble around %s", self.job, exc_info=trouble)
         if self._outcome is not None:

@@ -19,6 +19,7 @@ class WorkerOptions:
         isolated: run nothing but the jobs that are this worker's already, one at a
             time.
         schedules: also enqueue periodic jobs when they are due.
+        quiet: begin as one that was told to be quiet.
     """
 
     queues: Sequence[str] = ()
@@ -28,3 +29,4 @@ class WorkerOptions:
     max_memory: int | None = None
     isolated: bool = False
     schedules: bool = False
+    quiet: bool = False

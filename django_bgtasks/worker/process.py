@@ -17,7 +17,7 @@ from uuid import UUID
 from django_bgtasks.signals import logger
 from django_bgtasks.worker import streams
 from django_bgtasks.worker.board import Board
-from django_bgtasks.worker.child import ENDS_FOR_GOOD, MAKES_ROOM, SIGNALS
+from django_bgtasks.worker.child import ENDS_FOR_GOOD, MAKES_ROOM, SIGNALS, STAYS_QUIET
 from django_bgtasks.worker.interpreter import tune_interpreter
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.reloader import Reloader
@@ -108,6 +108,8 @@ def run_as_child(
         threading.Thread(target=_obey, args=(worker, orders), daemon=True).start()
         worker.run()
     exit_code = MAKES_ROOM if worker.makes_room else 0
+    if worker.is_quiet:
+        exit_code = STAYS_QUIET
     if worker.ends_for_good:
         exit_code = ENDS_FOR_GOOD
     if worker.has_abandoned_jobs:

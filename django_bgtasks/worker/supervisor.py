@@ -19,6 +19,7 @@ from uuid import UUID
 from django_bgtasks.bell import Bell
 from django_bgtasks.conf import get_settings
 from django_bgtasks.models.job import new_id
+from django_bgtasks.models.worker import Instruction
 from django_bgtasks.signals import logger
 from django_bgtasks.worker import child
 from django_bgtasks.worker.board import Board, Run, board_size
@@ -42,6 +43,13 @@ HUNG = 300.0
 SOON = 60.0
 #: Seconds that a worker may take to end, after all its graces.
 LEEWAY = 5.0
+#: What a worker that has ended by itself was told, by its exit code: its row is gone.
+_TOLD: dict[int | None, str] = {
+    0: "",
+    child.MAKES_ROOM: "",
+    child.STAYS_QUIET: Instruction.QUIET,
+    child.ENDS_FOR_GOOD: Instruction.STOP,
+}
 
 
 @dataclass
@@ -194,12 +202,21 @@ class Supervisor:
                     is_ours=self._is_out_of_patience,
                 )
                 self._vigil.note(death)
-                self._plan(seat, death)
+                self._plan(seat, death, self._told(seat, death))
 
-    def _plan(self, seat: _Seat, death: Death) -> None:
+    def _told(self, seat: _Seat, death: Death) -> str | None:
+        """What a worker had been told when it died; None if that cannot be known."""
+        if death.status in _TOLD:
+            return _TOLD[death.status]
+        return self._vigil.instruction_of(seat.worker)
+
+    def _plan(self, seat: _Seat, death: Death, told: str | None) -> None:
         """Decide what becomes of a seat whose worker has ended."""
+        makes_room = death.status in (child.MAKES_ROOM, child.STAYS_QUIET)
         seat.worker = new_id()
-        if death.status == child.ENDS_FOR_GOOD:
+        if told is not None:
+            seat.options = replace(seat.options, quiet=told == Instruction.QUIET)
+        if told in (Instruction.DRAIN, Instruction.STOP):
             self._seats.remove(seat)
             logger.info("%s, as it was told; no other one starts", death.cause)
         elif seat.options.isolated:
@@ -207,10 +224,10 @@ class Supervisor:
             if self._options.drain:
                 # It may have handed back jobs when the others had ended already.
                 self._seats.append(self._new_seat(self._options))
-        elif death.status == child.MAKES_ROOM or death.is_of_a_job:
+        elif makes_room or death.is_of_a_job:
             # At once, for a job cannot do that more often than it has attempts.
             seat.start_at = 0.0
-            if death.status != child.MAKES_ROOM and seat.culprit is None:
+            if not makes_room and seat.culprit is None:
                 logger.error("%s; another one starts", death.cause)
         elif seat.options.drain:
             # Whoever waits for the end is to see a failure of ours, not another try.

@@ -142,6 +142,12 @@ class Vigil:
             self._try(lambda: asked.extend(lifecycle.cancel_requests(of)))
         return asked
 
+    def instruction_of(self, worker: UUID) -> str | None:
+        """What a worker was told last; None if that cannot be known."""
+        told: list[str | None] = []
+        self._try(lambda: told.append(workers.instruction_of(worker)))
+        return told[0] if told else None
+
     def _look_after(self, alive: Collection[UUID], *, stopping: bool) -> None:
         self._clock.sync()
         if self._heartbeat.rest <= 0:

@@ -107,9 +107,13 @@ class Worker:
         self._ring_below = 0
         self._share = Share(options, self._monotonic)
         #: What it was told by somebody who steers it; empty: nothing.
-        self._instruction = ""
+        self._told: str = Instruction.QUIET if options.quiet else ""
+        #: The same, but for what it does not know.
+        self._instruction = self._told
         self._idle = False
         self._stopping = False
+        #: Whether its connection was given up, and there is no other one yet.
+        self._is_cut_off = False
         self._trouble = Trouble(self._ears.wait)
 
     def run(self) -> None:
@@ -129,6 +133,11 @@ class Worker:
                     self.shut_down()
                 finally:
                     self.close()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether somebody wants that it claims nothing, until they say otherwise."""
+        return self._instruction == Instruction.QUIET
 
     def stop(self) -> None:
         """Claim no more, let running jobs end, then leave. Safe in signal handlers."""
@@ -171,6 +180,7 @@ class Worker:
             queues=self.options.queues,
             threads=self.options.threads,
             now=self._clock.now(),
+            instruction=self._instruction,
         )
         if self.options.schedules and not self._is_supervised:
             # Else the supervisor does it, once for all workers and their successors.
@@ -187,6 +197,7 @@ class Worker:
         self._board.beat(self._monotonic())
         self._interrupt_overdue()
         self._collect()
+        self._reconnect()
         # Before anything that relies on being alive.
         if not self._chores.beat():
             self._leave_jobs_to_others()
@@ -246,7 +257,7 @@ class Worker:
         # outcome is no longer asked for.
         self.has_abandoned_jobs |= bool(self._running)
         for execution in self._running:
-            self._settler.add(execution.job, Released())
+            self._settler.add(execution.job, Released(has_begun=True))
         self._running.clear()
         try:
             get_engine().wait_briefly_for_locks()
@@ -287,15 +298,20 @@ class Worker:
         Raises:
             Exception: ``error``, if trying again cannot help.
         """
-        if not self._trouble.meet(error):
-            return
-        self._chores.trust_nobody_is_lost()
-        try:
+        if self._trouble.meet(error):
+            self._chores.trust_nobody_is_lost()
+            self._is_cut_off = True
+
+    def _reconnect(self) -> None:
+        """In the place of a connection that was given up.
+
+        Until all of it has been done: the next query would connect all the same, but
+        to listen to nothing, and what had been claimed would stay so.
+        """
+        if self._is_cut_off:
             self._connect()
             self._release_strays()
-        except (DatabaseError, InterfaceError):
-            # The next tick will fail and say so.
-            get_engine().connection.close()
+            self._is_cut_off = False
 
     def _connect(self) -> None:
         engine = get_engine()
@@ -316,7 +332,7 @@ class Worker:
         if self._running or self._settler:
             return False
         if self._instruction:
-            # Who is quiet makes no room: another one would not be.
+            # Who is quiet makes no room: another one would do no more.
             return self.ends_for_good or self.options.isolated
         if self._share.is_done:
             self.makes_room = True
@@ -407,26 +423,35 @@ class Worker:
         """Do what somebody has told this worker by its row."""
         told = workers.instruction_of(self._id)
         # Without a row it was taken for dead, and the next heartbeat finds out.
-        if told is None or told == self._instruction:
+        if told is None or told == self._told:
             return
-        self._instruction = told
+        self._told = told
+        self._instruction = "" if workers.is_claiming(told) else told
         self.ends_for_good = told in (Instruction.DRAIN, Instruction.STOP)
         self._stopping |= told == Instruction.STOP
         logger.info(
             "Worker %s was told: %s",
             self._row,
-            told or "work as ever",
+            self._instruction or "work as ever",
             extra={"worker_id": str(self._id)},
         )
+        if told != self._instruction:
+            logger.warning(
+                "Worker %s does not know the instruction %r of a newer version",
+                self._row,
+                told,
+                extra={"worker_id": str(self._id)},
+            )
         # So that the next round, which does it, comes at once.
         self._ears.ring()
 
     def _interrupt_cancelled(self) -> None:
         if not self._running:
             return
-        requested = set(lifecycle.cancel_requests([self._id]))
+        first = min(execution.job.id for execution in self._running)
+        requested = set(lifecycle.cancel_requests([self._id], first))
         for execution in self._running:
-            if execution.job.pk in requested:
+            if execution.job.id in requested:
                 execution.cancel()
 
     def _interrupt_overdue(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -89,14 +90,29 @@ def test_demo_runs_until_a_signal_ends_all_of_it(run, eventually, number):
     assert not answers(match[1])
 
 
+def test_demo_ends_quietly_while_it_prepares(run):
+    process = run("demo.py")
+    output_until(process, "Preparing the database")
+
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+
+
 def test_the_second_time_demo_keeps_the_password(run):
     prepare = "import demo; demo.run_together = print; demo.main()"
     run("-c", prepare).communicate(timeout=60)
     output, _ = run("-c", prepare).communicate(timeout=60)
 
     assert "admin is there already" in output
-    assert "changepassword admin" in output
     assert "Password:" not in output
+    # What is printed works in a terminal whose PATH has no Python with Django.
+    reset = re.search(r"demo +\| +(.+ changepassword admin)\n", output)[1]
+    subprocess.run(
+        [*shlex.split(reset), "--help"], env=os.environ | {"PATH": ""}, check=True
+    )
 
 
 def test_demo_evades_a_port_that_is_taken():

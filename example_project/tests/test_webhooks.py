@@ -49,6 +49,17 @@ def test_endpoint_takes_a_signed_event_once(client, settings):
     assert ReceivedEvent.objects.get().payload == payload
 
 
+def test_endpoint_fails_on_purpose_without_a_word_in_the_log(client, settings, caplog):
+    settings.WEBHOOK_FAILURE_RATE = 1.0
+
+    assert call(client, Webhook(**EVENT).payload).status_code == 500
+    assert client.get("/nowhere/").status_code == 404
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Not Found: /nowhere/"
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -20,7 +20,6 @@ AXE = Path(__file__).parents[2] / ".venv/node_modules/axe-core/axe.min.js"
 REQUIRED = os.environ.get("REQUIRE_AXE", "") not in {"", "0"}
 
 pytestmark = [
-    pytest.mark.once,
     *in_browser,
     pytest.mark.skipif(
         not REQUIRED and not AXE.exists(), reason="needs axe-core, from npm"

@@ -7,13 +7,17 @@ from django_bgtasks.store import queues, schedules
 from django_bgtasks.testing import run_jobs
 from tests.admin.pages import changelist, failed_attempt, job_that_is, page
 from tests.browsing import (
+    click,
     complaints,
     in_browser,
     press,
+    text_in,
     type_into,
+    until,
     until_said,
     until_says,
     until_shown,
+    until_text,
 )
 from tests.factories import living_worker, make_running
 
@@ -46,10 +50,21 @@ def test_a_failed_job_is_found_and_retried(admin, browser):
     press(browser, "Retry")
     message = until_shown(browser, ".messagelist .success")
     assert message.text == "1 job will be retried."
-    assert browser.find_element(By.CSS_SELECTOR, ".bgtasks-ready").text == "Ready"
+    assert text_in(browser, ".bgtasks-ready") == "Ready"
     assert browser.find_element(By.XPATH, "//button[.='Cancel']")
     assert Job.objects.get().status == Job.Status.READY
     assert complaints(browser) == []
+
+
+def test_on_a_laptop_the_beginning_of_an_error_is_in_sight(admin, browser):
+    job = job_that_is("FAILED", task="webhooks.tasks.deliver_webhook")
+    failed_attempt(job, error="ConnectionRefusedError: [Errno 111] Connection refused")
+    admin(changelist())
+    begins, ends = browser.execute_script("""
+        const box = (place) => document.querySelector(place).getBoundingClientRect();
+        return [box("td.field-last_error").left, box(".results").right];
+    """)
+    assert begins + 150 < ends
 
 
 def test_selected_jobs_are_cancelled(admin, browser):
@@ -95,7 +110,7 @@ def test_all_that_match_are_left_to_a_job(admin, browser, monkeypatch):
     run_jobs()
     assert {job.tags for job in Job.objects.failed()} == {()}
     browser.refresh()
-    assert until_shown(browser, ".bgtasks-successful").text == "Successful"
+    until_text(browser, ".bgtasks-successful", "Successful")
 
 
 def test_next_runs_are_shown_as_a_rule_is_typed(admin, browser):
@@ -154,7 +169,7 @@ def test_a_schedule_is_paused_and_resumed(admin, browser):
         until_said(browser, message)
         assert browser.find_element(By.CSS_SELECTOR, f".bgtasks-{state}")
     browser.find_element(By.LINK_TEXT, "JOBS").click()
-    assert until_shown(browser, ".bgtasks-ready").text == "Ready"
+    until_text(browser, ".bgtasks-ready", "Ready")
     assert complaints(browser) == []
 
 
@@ -162,18 +177,22 @@ def test_a_queue_is_paused_for_a_while_and_resumed(admin, browser):
     job_that_is("READY", queue="mail")
     admin(changelist("queue"))
     row = "//tr[th[contains(., 'mail')]]"
-    lengths = Select(browser.find_element(By.XPATH, f"{row}//select"))
-    lengths.select_by_visible_text("for 1 hour")
-    browser.find_element(By.XPATH, f"{row}//button[.='Pause']").click()
+
+    def choose(page):
+        lengths = Select(page.find_element(By.XPATH, f"{row}//select"))
+        return lengths.select_by_visible_text("for 1 hour") is None
+
+    until(browser, choose)
+    click(browser, f"{row}//button[.='Pause']")
     until_said(browser, "Queue mail was paused until ")
-    assert "until" in browser.find_element(By.XPATH, f"{row}/td[1]").text
+    until(browser, lambda p: "until" in p.find_element(By.XPATH, f"{row}/td[1]").text)
     assert Queue.objects.get().resume_at is not None
-    browser.find_element(By.XPATH, f"{row}//button[.='Resume']").click()
+    click(browser, f"{row}//button[.='Resume']")
     until_said(browser, "Queue mail was resumed.")
     # What somebody else does is seen without a reload.
     queues.pause("mail")
     until_shown(browser, "#bgtasks-queues .bgtasks-paused")
-    browser.find_element(By.XPATH, f"{row}//a[.='Clear…']").click()
+    click(browser, f"{row}//a[.='Clear…']")
     until_shown(browser, "#bgtasks-clear")
     browser.find_element(By.XPATH, "//button[.='Yes, cancel them']").click()
     until_said(browser, "1 job was cancelled.")

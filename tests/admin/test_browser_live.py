@@ -4,7 +4,15 @@ from contextlib import suppress
 
 from django_bgtasks.models import Job
 from tests.admin.pages import changelist, page
-from tests.browsing import complaints, in_browser, press, until, until_said
+from tests.browsing import (
+    click,
+    complaints,
+    in_browser,
+    press,
+    until,
+    until_said,
+    until_text,
+)
 from tests.factories import make_job
 from tests.sample import tasks as sample
 
@@ -18,15 +26,6 @@ HIDE = """
     Object.defineProperty(document, "hidden", { value: arguments[0], configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));
 """
-
-
-def until_part(browser, selector, *texts):
-    """Wait until that part of the page has these texts; it may be replaced meanwhile."""
-    script = "return document.querySelector(arguments[0])?.innerText ?? ''"
-    until(
-        browser,
-        lambda page: all(t in page.execute_script(script, selector) for t in texts),
-    )
 
 
 def row_of(result):
@@ -46,36 +45,36 @@ def count_looks(browser):
 
 def test_the_dashboard_follows_a_worker(admin, browser, at_work):
     admin(changelist("dashboard"))
-    until_part(browser, "#bgtasks-welcome", "Nothing has run here yet")
+    until_text(browser, "#bgtasks-welcome", "Nothing has run here yet")
     sample.wait_at_gate()
-    until_part(browser, "#bgtasks-tile-waiting", "1")
-    until_part(browser, "#bgtasks-health", "no live worker works on it")
+    until_text(browser, "#bgtasks-tile-waiting", "1")
+    until_text(browser, "#bgtasks-health", "no live worker works on it")
 
     worker = at_work()
-    until_part(browser, "#bgtasks-tile-workers", "1")
-    until_part(browser, "#bgtasks-tile-running", "1", "on 4 threads")
-    until_part(browser, "#bgtasks-workers", "Live", "1 of 4", sample.wait_at_gate.path)
-    until_part(browser, "#bgtasks-health", "All is well")
+    until_text(browser, "#bgtasks-tile-workers", "1")
+    until_text(browser, "#bgtasks-tile-running", "1", "on 4 threads")
+    until_text(browser, "#bgtasks-workers", "Live", "1 of 4", sample.wait_at_gate.path)
+    until_text(browser, "#bgtasks-health", "All is well")
 
     sample.gate.set()
-    until_part(browser, "#bgtasks-tile-running", "0")
+    until_text(browser, "#bgtasks-tile-running", "0")
     # What workers count gets into rows now and then, and when they stop.
     worker.stop()
-    until_part(browser, "#bgtasks-tile-finished", "1")
-    until_part(browser, "#bgtasks-workers", "No worker is running")
+    until_text(browser, "#bgtasks-tile-finished", "1")
+    until_text(browser, "#bgtasks-workers", "No worker is running")
     assert complaints(browser) == []
 
 
 def test_a_running_job_is_stopped_and_seen_to_end(admin, browser, at_work):
     result = sample.stop_when_cancelled()
     admin(page(row_of(result)))
-    until_part(browser, "#bgtasks-status", "Ready")
+    until_text(browser, "#bgtasks-status", "Ready")
     at_work()
-    until_part(browser, "#bgtasks-status", "Running")
+    until_text(browser, "#bgtasks-status", "Running")
     press(browser, "Stop")
     until_said(browser, "1 running job was asked to stop.")
-    until_part(browser, "#bgtasks-status", "Cancelled")
-    until_part(browser, "#bgtasks-timeline", "Finished", "Cancelled")
+    until_text(browser, "#bgtasks-status", "Cancelled")
+    until_text(browser, "#bgtasks-timeline", "Finished", "Cancelled")
     assert row_of(result).status == Job.Status.CANCELLED
     until(browser, lambda p: not p.find_elements(By.XPATH, "//button[.='Stop']"))
     assert complaints(browser) == []
@@ -86,30 +85,30 @@ def test_nothing_starts_on_a_queue_while_it_is_paused(admin, browser, at_work):
     assert sample.add(1).get(timeout=30) == 1
     admin(changelist("queue"))
     row = "//tr[th[contains(., 'default')]]"
-    browser.find_element(By.XPATH, f"{row}//button[.='Pause']").click()
+    click(browser, f"{row}//button[.='Pause']")
     until_said(browser, "Queue default was paused.")
 
     held = sample.add(2)
     # The worker is there, and takes what is on any other queue.
     other = sample.add.using(queue_name="mail").enqueue(3)
     assert other.get(timeout=30) == 3
-    until_part(browser, "#bgtasks-queues", "Paused", "mail")
+    until_text(browser, "#bgtasks-queues", "Paused", "mail")
     assert row_of(held).status == Job.Status.READY
     admin(page(row_of(held)))
-    until_part(browser, "#bgtasks-state", "paused")
+    until_text(browser, "#bgtasks-state", "paused")
 
     admin(changelist("queue"))
-    browser.find_element(By.XPATH, f"{row}//button[.='Resume']").click()
+    click(browser, f"{row}//button[.='Resume']")
     until_said(browser, "Queue default was resumed.")
     assert held.get(timeout=30) == 2
     admin(page(row_of(held)))
-    until_part(browser, "#bgtasks-status", "Successful")
+    until_text(browser, "#bgtasks-status", "Successful")
     assert complaints(browser) == []
 
 
 def test_nothing_is_asked_while_the_tab_is_hidden(admin, browser):
     admin(changelist("dashboard"))
-    until_part(browser, "#bgtasks-tile-waiting", "0")
+    until_text(browser, "#bgtasks-tile-waiting", "0")
     count_looks(browser)
     browser.execute_script(HIDE, True)
     # Whatever was on its way is here, and nothing follows it.
@@ -125,25 +124,25 @@ def test_nothing_is_asked_while_the_tab_is_hidden(admin, browser):
     assert waits == []
     make_job(queue="news")
     browser.execute_script(HIDE, False)
-    until_part(browser, "#bgtasks-queues", "news")
+    until_text(browser, "#bgtasks-queues", "news")
     assert browser.execute_script("return window.looks") >= 1
 
 
 def test_old_figures_are_called_old(admin, browser, site):
     admin(changelist("dashboard"))
-    until_part(browser, "#bgtasks-as-of", "Live")
+    until_text(browser, "#bgtasks-as-of", "Live")
     browser.execute_script(
         """
         window.ask = window.fetch;
         window.fetch = () => Promise.reject(new TypeError("no network"));
         """
     )
-    until_part(browser, "#bgtasks-as-of", "Not updated since")
+    until_text(browser, "#bgtasks-as-of", "Not updated since")
     browser.execute_script("window.fetch = window.ask")
-    until_part(browser, "#bgtasks-as-of", "Live")
+    until_text(browser, "#bgtasks-as-of", "Live")
     # Who logs out in another tab is sent to a page that has none of these figures.
     browser.delete_all_cookies()
-    until_part(browser, "#bgtasks-as-of", "Not updated since")
+    until_text(browser, "#bgtasks-as-of", "Not updated since")
     assert "/login/" not in browser.current_url
 
 
@@ -153,14 +152,14 @@ def test_who_is_at_a_control_stays_there(admin, browser):
     script = "document.getElementById(arguments[0]).focus()"
     browser.execute_script(script, "bgtasks-pause-1")
     make_job(queue="a")
-    until_part(browser, "#bgtasks-queues td.field-waiting", "2")
+    until_text(browser, "#bgtasks-queues td.field-waiting", "2")
     focused = "return document.activeElement.id"
     assert browser.execute_script(focused) == "bgtasks-pause-1"
     # A link has no id, and another row may come before it.
     link = "#bgtasks-queues th a[href*='queue/a/']"
     browser.execute_script(f"document.querySelector(`{link}`).focus()")
     make_job(queue="A")
-    until_part(browser, "#bgtasks-queues th a", "A")
+    until_text(browser, "#bgtasks-queues th a", "A")
     assert browser.execute_script("return document.activeElement.innerText") == "a"
     # Nor is a choice taken back that somebody is about to make.
     browser.execute_script(script, "bgtasks-span-1")

@@ -24,6 +24,7 @@ from tests.admin.pages import (
     changelist,
     failed_attempt,
     job_that_is,
+    local,
     log_entries,
     page,
     said,
@@ -133,6 +134,43 @@ def test_queues(admin_client):
     assert "?queue=old" in html
 
 
+def at(monkeypatch, **time):
+    now = timezone.now().replace(microsecond=0).replace(**time)
+    monkeypatch.setattr(type(get_engine()), "now", lambda engine: now)
+    return now
+
+
+def test_the_running_minute_is_drawn(admin_client, data, look, monkeypatch):
+    """All that there is to see of a site that has just begun."""
+    now = at(monkeypatch, second=15)
+    begin = now.replace(second=0)
+    Tally.objects.create(queue="mail", minute=begin, successful=7)
+    found = data()
+    assert len(found["series"]) == 60
+    assert (found["series"][-1]["minutes"], found["series"][-1]["successful"]) == (
+        0.25,
+        7,
+    )
+    assert found["total"]["successful"] == 7
+    chart = admin_client.get(PAGE).context["chart"]
+    assert chart["successful"] == [0] * 59 + [7]
+    text = f"{local(begin):%H:%M}, so far"
+    assert chart["running"] == {"begin": chart["begin"][-1], "time": text}
+    assert f"{text} 7" in look()
+    # A line of what is over does not end in a fall.
+    assert "<polyline" not in section(admin_client, "queues")
+
+
+def test_at_the_full_minute_none_is_running(admin_client, data, look, monkeypatch):
+    now = at(monkeypatch, second=0)
+    Tally.objects.create(queue="mail", minute=now - MINUTE, successful=7)
+    assert len(data()["series"]) == 60
+    chart = admin_client.get(PAGE).context["chart"]
+    assert chart["successful"] == [0] * 59 + [7]
+    assert chart["running"] is None
+    assert "so far" not in look()
+
+
 def test_workers(admin_client):
     now = timezone.now()
     worker = living_worker(
@@ -204,8 +242,8 @@ def test_charts_have_their_numbers_in_the_page(admin_client):
     _, _, rest = html.partition('id="bgtasks-chart-data" type="application/json">')
     chart = json.loads(rest.partition("</script>")[0])
     assert len(chart["begin"]) == 60
-    assert chart["successful"][-2:] == [7, 0]
-    assert chart["waiting"][-2] == 7
+    assert chart["successful"][-3:] == [7, 0, 0]
+    assert chart["waiting"][-3] == 7
     assert "Successful: 7, failed: 1" in chart["labels"]["throughput"]
     only = admin_client.get(PAGE, {"queue": "slow"}).content.decode()
     assert "Queue slow over time" in only

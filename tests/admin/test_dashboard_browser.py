@@ -6,12 +6,21 @@ from django.utils import timezone
 
 from django_bgtasks.models import Job, Schedule, Tally
 from tests.admin.pages import changelist, failed_attempt, job_that_is
-from tests.browsing import complaints, in_browser, until_said, until_shown
+from tests.browsing import (
+    click,
+    complaints,
+    in_browser,
+    text_in,
+    until,
+    until_said,
+    until_shown,
+    until_text,
+)
 from tests.factories import living_worker, make_job, make_running
 
 try:
+    from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.wait import WebDriverWait
 except ModuleNotFoundError:
     pass  # then nothing here runs
 
@@ -37,14 +46,6 @@ def some_of_everything():
         Schedule.objects.create(name=name, task="t", cron=rule)
 
 
-def until_text(browser, selector, text):
-    # In one go, for it is replaced.
-    script = "return document.querySelector(arguments[0])?.innerText ?? ''"
-    WebDriverWait(browser, 20).until(
-        lambda driver: text in driver.execute_script(script, selector)
-    )
-
-
 def ink(browser, chart):
     """How many points of a chart are painted, and the sum of their colours."""
     return browser.execute_script(
@@ -62,6 +63,20 @@ def ink(browser, chart):
         """,
         chart,
     )
+
+
+def point_at(browser, chart, right_of_its_middle):
+    """Move the mouse to where ``right_of_its_middle(width)`` pixels lead."""
+
+    def move(page):
+        plot = page.find_element(By.CSS_SELECTOR, f'[data-chart="{chart}"] .u-over')
+        right = right_of_its_middle(plot.size["width"])
+        mouse = ActionChains(page)
+        return mouse.move_to_element_with_offset(plot, right, 0).perform() is None
+
+    until_shown(browser, f'[data-chart="{chart}"] .u-over')
+    # It may be drawn anew meanwhile, until the mouse is there.
+    until(browser, move)
 
 
 def test_it_is_drawn_under_a_strict_policy(admin, browser):
@@ -96,13 +111,27 @@ def test_what_was_measured_once_is_a_point(admin, browser):
     assert blue > 0
 
 
+def test_the_running_minute_is_called_so(admin, browser):
+    tally(0)
+    tally(-1)  # if it is the next minute by then
+    admin(PAGE)
+    legend = '[data-chart="throughput"] .u-legend'
+    # At its right end, where the last of 60 bars is.
+    point_at(browser, "throughput", lambda width: width // 2 - 3)
+    until_text(browser, legend, ", so far")
+    until_text(browser, legend, "9")
+    point_at(browser, "throughput", lambda width: 0)
+    assert "so far" not in text_in(browser, legend)
+    assert complaints(browser) == []
+
+
 def test_it_is_drawn_anew_for_another_theme(admin, browser):
     some_of_everything()
     admin(PAGE)
     until_shown(browser, '[data-chart="throughput"] canvas')
     light = ink(browser, "throughput")
     browser.execute_script("document.documentElement.dataset.theme = 'dark'")
-    WebDriverWait(browser, 20).until(lambda _: ink(browser, "throughput") != light)
+    until(browser, lambda _: ink(browser, "throughput") != light)
     assert complaints(browser) == []
 
 
@@ -115,7 +144,7 @@ def test_figures_and_charts_change_by_themselves(admin, browser):
     tally(4, successful=50)
     until_text(browser, "#bgtasks-queues", "news")
     until_text(browser, "#bgtasks-tile-waiting", "1")
-    WebDriverWait(browser, 20).until(lambda _: ink(browser, "throughput") != before)
+    until(browser, lambda _: ink(browser, "throughput") != before)
     assert complaints(browser) == []
 
 
@@ -133,7 +162,7 @@ def test_charts_speak_the_language_of_the_page(admin, browser, settings):
 def test_failures_are_retried_from_it(admin, browser):
     some_of_everything()
     admin(PAGE)
-    until_shown(browser, "#bgtasks-failures button").click()
+    click(browser, "//*[@id='bgtasks-failures']//button")
     until_said(browser, "1 job will be retried.")
     assert Job.objects.ready().count() == 1
     assert complaints(browser) == []

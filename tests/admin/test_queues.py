@@ -1,10 +1,15 @@
+import re
 from datetime import timedelta
+from html import unescape
+from urllib.parse import urljoin
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from django_bgtasks.admin import queue_actions
+from django_bgtasks.admin.queue import QueueAdmin
 from django_bgtasks.models import Job, Queue
 from django_bgtasks.store import queues
 from django_bgtasks.wording import moment
@@ -88,7 +93,7 @@ def test_pause_and_resume_without_a_row(admin_client):
     assert paused_names() == {"a b/c"}
     assert listed(admin_client.get(changelist("queue")))["a b/c"] == "Paused"
     assert "Jobs now" in text_of(admin_client.get(response.url))
-    response = press(admin_client, "resume", "a b/c", in_list="1")
+    response = press(admin_client, "resume", "a b/c", in_list="")
     assert said(response) == ["Queue a b/c was resumed."]
     assert response.url == changelist("queue")
     assert paused_names() == set()
@@ -278,3 +283,54 @@ def test_a_name_is_text(admin_client):
     assert "<script>alert" not in response.content.decode()
     assert MARKUP in cells(response, "name")
     assert "<script>alert" not in admin_client.get(page(queue)).content.decode()
+
+
+NAMES = (
+    *("a/b", "/", "../up", "%2e%2e", "50 %", "_2F", "a\\b", "a?b=c", "#1", "x;y=z"),
+    *("'quoted'", '"double"', "<b>", "add", "x/pause", "…", "队列", "🐇", "a\nb"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_leads_to_its_page(admin_client, name):
+    """As a browser resolves it: a part of a path that is dots is gone."""
+    make_job(queue=name)
+    here = f"http://testserver{changelist('queue')}"
+    queue = unescape(
+        re.search(
+            rf'<a href="([^"]*)">{re.escape(escape(name))}</a></th>',
+            admin_client.get(here).content.decode(),
+        )[1]
+    )
+    shown = admin_client.get(urljoin(here, queue))
+    assert shown.context["original"].name == name
+    action = re.search(r'action="([^"]*/pause/)"', shown.content.decode())[1]
+    response = admin_client.post(urljoin(here, unescape(action)))
+    assert said(response) == [f"Queue {name} was paused."]
+    assert paused_names() == {name}
+
+
+@pytest.mark.parametrize("name", [".", "..", ". ."])
+def test_a_name_that_no_address_can_have_is_refused(admin_client, name):
+    response = admin_client.post(changelist("queue") + "add/", {"name": name})
+    assert "more than dots and spaces" in text_of(response)
+    assert not Queue.objects.exists()
+
+
+def test_many_queues_are_shown_page_by_page(admin_client, monkeypatch):
+    monkeypatch.setattr(QueueAdmin, "list_per_page", 2)
+    for name in ("mail", "Mail b", "slow", "x"):
+        queues.pause(name)
+    listed_on = {
+        n: cells(admin_client.get(changelist("queue"), {"p": n}), "name")
+        for n in (1, 2)
+    }
+    assert listed_on == {1: ["Mail b", "default"], 2: ["mail", "slow"]}
+    response = admin_client.get(changelist("queue"), {"p": 9})
+    assert response.url.endswith("?e=1")
+    response = admin_client.get(changelist("queue"), {"q": "MAIL"})
+    assert cells(response, "name") == ["Mail b", "mail"]
+    assert cells(admin_client.get(changelist("queue"), {"q": "mail z"}), "name") == []
+    address = re.search(r'name="in_list" value="([^"]*)"', response.content.decode())[1]
+    response = press(admin_client, "resume", "mail", in_list=unescape(address))
+    assert response.url == changelist("queue") + "?q=MAIL"

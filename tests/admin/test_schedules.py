@@ -439,6 +439,7 @@ def test_times_are_those_of_the_reader(admin_client, settings):
         ({"phase": "90"}, "phase", "belongs to every"),
         ({"timezone": "Europe/Berln"}, "timezone", "Europe/Berlin"),
         ({"name": ""}, "name", "required"),
+        ({"name": ".."}, "name", "not only dots and spaces"),
         ({"task": "gone.away"}, "task", "not one of the available choices"),
         # It would do to jobs what its user may not do.
         (

@@ -242,3 +242,13 @@ def test_an_empty_list_says_how_to_start_one(admin_client):
     )
     living_worker()
     assert "Start one" not in text_of(admin_client.get(changelist("worker")))
+
+
+def test_what_a_newer_version_has_told_is_shown_as_it_is(admin_client):
+    worker = living_worker(instruction="<nap>")
+    assert cells(admin_client.get(changelist("worker")), "state") == ["<nap>"]
+    shown = admin_client.get(page(worker))
+    assert field(shown, "state") == "<nap>"
+    assert "Resume" in text_of(shown)
+    dashboard = admin_client.get(changelist("dashboard"))
+    assert "<nap>" in text_of(dashboard)

@@ -120,6 +120,53 @@ def test_a_worker_that_was_drained_is_not_replaced(start, tmp_path):
     assert not Worker.objects.exists()
 
 
+def replaced(supervisor, instruction):
+    """Tell the only worker something, kill it, and wait for what comes then."""
+    eventually(lambda: len(pids()) == 1)
+    (victim,) = pids()
+    workers.instruct(Worker.objects.values_list("pk", flat=True), instruction)
+    os.kill(victim, signal.SIGKILL)
+    supervisor.wait_for(f":{victim} was killed by SIGKILL")
+    return lambda: bool(pids() - {victim})
+
+
+def test_a_quiet_worker_that_dies_is_replaced_by_a_quiet_one(start):
+    supervisor = start("run_tasks", "--processes=1", "--no-reload")
+    for _ in range(2):
+        eventually(replaced(supervisor, Instruction.QUIET))
+        eventually(lambda: len(pids()) == 1)
+        assert Worker.objects.get().instruction == Instruction.QUIET
+    eventually(replaced(supervisor, ""))
+    eventually(lambda: len(pids()) == 1)
+    assert Worker.objects.get().instruction == ""
+
+
+def test_so_is_a_quiet_one_that_was_taken_for_dead(start):
+    supervisor = start(
+        "run_tasks",
+        "--processes=1",
+        "--no-reload",
+        settings={"HEARTBEAT_TIMEOUT": 2},
+    )
+    eventually(lambda: len(pids()) == 1)
+    (first,) = pids()
+    workers.instruct(Worker.objects.values_list("pk", flat=True), Instruction.QUIET)
+    supervisor.wait_for("was told: quiet")
+    # As another host does it.
+    Worker.objects.all().delete()
+    supervisor.wait_for("its jobs were given to others")
+    eventually(lambda: bool(pids() - {first}))
+    assert Worker.objects.get().instruction == Instruction.QUIET
+
+
+def test_a_worker_that_dies_while_it_drains_is_not_replaced(start):
+    supervisor = start("run_tasks", "--processes=1", "--no-reload")
+    replaced(supervisor, Instruction.DRAIN)
+    assert supervisor.end() == 0
+    assert "as it was told; no other one starts" in supervisor.output
+    assert not Worker.objects.exists()
+
+
 def test_each_worker_says_how_much_memory_it_takes(start):
     start(*TWO)
     eventually(lambda: Worker.objects.filter(memory__gt=1_000_000).count() == 2)

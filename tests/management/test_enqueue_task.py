@@ -109,7 +109,8 @@ def test_a_task_like_none():
 
 def test_bad_json_is_pointed_at():
     assert refusal(ADD, "[1, x]") == (
-        "ARGS: Expecting value (line 1, column 5).\n  [1, x]\n      ^"
+        "ARGS must be a list in JSON, such as '[1, 2]'. "
+        "Expecting value (line 1, column 5).\n  [1, x]\n      ^"
     )
     text = refusal(ADD, "[1]", "--kwargs={\n" + '"long": "' + "a" * 99 + '", b: 1}')
     _, line, mark = text.splitlines()

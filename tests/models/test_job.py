@@ -49,6 +49,16 @@ def test_the_queryset_reads_well():
     assert rows["failed"].is_finished
 
 
+@pytest.mark.parametrize(
+    "status",
+    ["scheduled", "ready", "running", "successful", "failed", "cancelled", "expired"],
+)
+def test_jobs_of_a_status_are_found_by_an_index(status, only):
+    only("sqlite")  # whose planner asks nobody how many rows there are
+    plan = getattr(Job.objects, status)().explain()
+    assert "USING INDEX bgtasks_job_" in plan
+
+
 def test_no_warning_about_indexes_on_any_database():
     messages = checks.run_checks(databases=["default"])
     assert [m for m in messages if m.id == "models.W037"] == []
@@ -66,7 +76,7 @@ def test_every_database_has_the_indexes():
     expected = {
         "bgtasks_job_claim": ["queue", "priority", "id"],
         "bgtasks_job_due": ["run_after"],
-        "bgtasks_job_running": ["worker"],
+        "bgtasks_job_running": ["worker", "id"],
         "bgtasks_job_finished": ["status", "finished_at"],
     }
     if full:

@@ -53,14 +53,16 @@ def test_every_file_of_the_package_is_inside(names):
 def test_nothing_else_is_inside(names):
     assert {name.split("/")[0] for name in names} == {
         "django_bgtasks",
-        next(name for name in names if ".dist-info/" in name).split("/")[0],
+        folder_of(names),
     }
 
 
 def test_metadata(metadata, names):
     assert metadata["Name"] == "django-bgtasks"
-    assert metadata["License-Expression"] == "BSD-3-Clause"
-    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    assert metadata["License-Expression"] == "BSD-3-Clause AND MIT"
+    licenses = {"LICENSE", "django_bgtasks/static/django_bgtasks/vendor/uplot/LICENSE"}
+    assert set(metadata.get_all("License-File")) == licenses
+    assert {f"{folder_of(names)}/licenses/{name}" for name in licenses} < names
     assert set(metadata.get_all("Provides-Extra")) == {
         "backport",
         "metrics",
@@ -97,6 +99,11 @@ print(__import__("django_bgtasks").__file__)
 """
     printed = run("-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert Path(printed.strip().splitlines()[-1]).is_relative_to(tmp_path)
+
+
+def folder_of(names: set[str]) -> str:
+    """The folder of the metadata."""
+    return next(name for name in names if ".dist-info/" in name).split("/")[0]
 
 
 def run(*arguments: object, cwd: Path = ROOT, **env: str) -> str:

@@ -6,11 +6,14 @@ from django.views.decorators.debug import sensitive_variables
 if django.VERSION >= (6, 0):
     from django.tasks import task
 
-    IMMEDIATE = "django.tasks.backends.immediate.ImmediateBackend"
+    BACKENDS = "django.tasks.backends"
 else:
     from django_tasks import task
 
-    IMMEDIATE = "django_tasks.backends.immediate.ImmediateBackend"
+    BACKENDS = "django_tasks.backends"
+
+IMMEDIATE = f"{BACKENDS}.immediate.ImmediateBackend"
+DUMMY = f"{BACKENDS}.dummy.DummyBackend"
 
 
 def double(n):

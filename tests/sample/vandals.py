@@ -293,6 +293,12 @@ class NoNotes(Exception):
         raise ValueError("no notes")
 
 
+class Final(Exception):
+    @property
+    def __notes__(self):
+        raise SystemExit("no notes, and no thread")
+
+
 def recurse(depth=0):
     return recurse(depth + 1)
 
@@ -316,6 +322,7 @@ ERRORS = {
     "Lying": Lying,
     "Recursive": Recursive,
     "NoNotes": NoNotes,
+    "Final": Final,
     "EEEE": lambda: name_at_length()("no"),
     "SyntaxError": broken_syntax_error,
     "StopIteration": StopIteration,

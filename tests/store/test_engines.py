@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_bgtasks.models import Job
-from django_bgtasks.store import queues, workers
+from django_bgtasks.outcomes import Released, Snoozed, Succeeded
+from django_bgtasks.store import lifecycle, queues, workers
 from django_bgtasks.store.engines import get_engine
 from django_bgtasks.store.engines.base import Engine, Want
 from tests.factories import held, in_thread, make_job, make_jobs, make_running
@@ -404,34 +405,69 @@ def test_statistics_of_an_empty_table_lead_no_plan_astray(only):
     """The planner believes that there are no rows, and there are many."""
     only("postgresql")
     engine = get_engine()
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE django_bgtasks_job SET (autovacuum_enabled = off)")
-        cursor.execute("ANALYZE django_bgtasks_job")
-    try:
+    plans = []
+    with statistics_of_now():
         make_jobs(3000)
         make_jobs(3000, status="SUCCESSFUL", finished_at=timezone.now())
         jobs = engine.claim(Want("default", 500), WORKER, timezone.now())
-        plans = []
         with explained(plans):
             for _ in range(3):
                 ended = [(job, {"n": 1}) for job in jobs]
                 _, jobs = engine.finish_and_claim(
                     ended, Want("default", 500), WORKER, timezone.now()
                 )
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE django_bgtasks_job RESET (autovacuum_enabled)")
     assert len(plans) == 3
     for plan in plans:
         assert not [loops for _, loops in _LOOPS.findall(plan) if int(loops) > 1], plan
 
 
+@pytest.mark.django_db(transaction=True)
+def test_what_ran_is_found_by_its_key_though_statistics_say_that_nothing_runs(only):
+    """By its worker alone, it would be found among all that this one ran for hours."""
+    only("postgresql")
+    engine, now = get_engine(), timezone.now()
+    make_jobs(3000, status="SUCCESSFUL", finished_at=now)
+    plans = []
+    with statistics_of_now():
+        one, two, three, four, five = (
+            make_running(WORKER, store_result=n < 4) for n in range(5)
+        )
+        with explained(plans):
+            assert engine.finish_successful([(one, 1)], WORKER, now) == []
+            assert engine.finish_and_claim(
+                [(two, 1)], Want("default", 1), WORKER, now
+            ) == ([], [])
+            assert lifecycle.write_running(three, progress={})
+            ended = [
+                (three, Snoozed(timedelta(1))),
+                (four, Released()),
+                (five, Succeeded()),
+            ]
+            assert lifecycle.finish(WORKER, ended, now) == []
+    assert len(plans) == 6
+    for plan in plans:
+        assert re.search(r"Index Cond: .*\bid\b", plan), plan
+
+
+@contextmanager
+def statistics_of_now():
+    """Let the planner believe meanwhile that the table is as it is now."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_bgtasks_job SET (autovacuum_enabled = off)")
+        cursor.execute("ANALYZE django_bgtasks_job")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE django_bgtasks_job RESET (autovacuum_enabled)")
+
+
 @contextmanager
 def explained(plans):
-    """Note how each statement is carried out."""
+    """Note how each statement is carried out that changes or locks rows."""
 
     def explain(execute, sql, params, many, context):
-        if "FOR UPDATE" not in sql:
+        if "UPDATE" not in sql:
             return execute(sql, params, many, context)
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {sql}", params)

@@ -32,6 +32,7 @@ WORKER = uuid.uuid4()
 ERROR = Error("builtins.ValueError", "ValueError: no", "Traceback ...")
 NOW = timezone.now()
 SOON = timedelta(seconds=30)
+DECADE = timedelta(days=3650)
 
 #: Outcome, status it leads to, attempts that count afterwards, Attempt's ending.
 TRANSITIONS = [
@@ -97,6 +98,46 @@ def test_a_retry_waits_for_its_delay():
     assert Job.objects.get().run_after == NOW + SOON
 
 
+@pytest.mark.parametrize(
+    ("delay", "waits"),
+    [(timedelta.min, timedelta(0)), (-SOON, timedelta(0)), (timedelta.max, DECADE)],
+)
+def test_no_delay_leads_out_of_the_calendar(delay, waits):
+    snoozed, failed = make_running(WORKER), make_running(WORKER)
+    ended = [(snoozed, Snoozed(delay)), (failed, Failed(ERROR, delay))]
+    assert lifecycle.finish(WORKER, ended, NOW) == []
+    assert {job.run_after - NOW for job in Job.objects.scheduled()} == {waits}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_kept"),
+    [
+        (Failed(ERROR, SOON), False),
+        (TimedOut(ERROR, SOON), False),
+        (Released(has_begun=True), False),
+        (Released(), True),
+        (Snoozed(SOON), True),
+        (Unknown(), True),
+        (Failed(ERROR, None), True),
+        (Cancelled(ERROR), True),
+        (Succeeded(1), True),
+    ],
+)
+def test_the_progress_begins_anew_with_the_work(outcome, is_kept):
+    progress = {"done": 40, "total": 100, "message": ""}
+    job = make_running(WORKER, progress=progress)
+    lifecycle.finish(WORKER, [(job, outcome)], NOW)
+    assert Job.objects.get().progress == (progress if is_kept else None)
+
+
+def test_how_far_it_came_before_it_was_cancelled_is_kept():
+    progress = {"done": 40, "total": 100, "message": ""}
+    job = make_running(WORKER, progress=progress, cancel_requested_at=NOW)
+    lifecycle.finish(WORKER, [(job, Failed(ERROR, SOON))], NOW)
+    row = Job.objects.get()
+    assert (row.status, row.progress) == ("CANCELLED", progress)
+
+
 def test_the_attempt_row_tells_what_happened():
     job = make_running(WORKER, attempt=2)
     lifecycle.finish(WORKER, [(job, Failed(ERROR, SOON))], NOW)
@@ -126,9 +167,10 @@ def test_the_time_since_when_a_task_is_unknown_is_kept_until_it_is_known():
 def test_what_is_handed_over_is_another_run():
     job, other = make_running(WORKER), make_running()
     successor = uuid.uuid4()
+    Job.objects.update(progress={"done": 40, "total": 100, "message": ""})
     taken = lifecycle.hand_over([job.pk, other.pk], WORKER, successor, NOW)
     (again,) = lifecycle.running_jobs(successor)
-    assert (taken, again.pk) == (1, job.pk)
+    assert (taken, again.pk, again.progress) == (1, job.pk, None)
     # Neither of them can end the run of the other, whatever it takes itself for.
     for worker, run in [(WORKER, job), (successor, job), (WORKER, again)]:
         for outcome in (Succeeded(1), Failed(ERROR, None)):

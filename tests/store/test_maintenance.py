@@ -48,10 +48,12 @@ def test_promotion_goes_in_batches_the_longest_due_first():
     assert maintenance.promote(NOW, limit=2) == 1
 
 
-def test_nothing_due_costs_one_query(django_assert_num_queries):
-    make_job(status="SCHEDULED", run_after=NOW + DAY)
-    with django_assert_num_queries(1):
-        assert maintenance.promote(NOW) == 0
+def test_when_the_next_one_is_due():
+    assert maintenance.next_due() is None
+    for when in (NOW + DAY, NOW - DAY, NOW):
+        make_job(status="SCHEDULED", run_after=when)
+    assert maintenance.next_due() == NOW - DAY
+    assert maintenance.next_due(after=NOW) == NOW + DAY
 
 
 @pytest.mark.django_db(transaction=True)

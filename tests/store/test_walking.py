@@ -89,7 +89,7 @@ def jobs():
             last_worker=PARENT if number % 6 == 3 else None,
         )
         for attempt in range(job.attempt):
-            kind = ["ValueError", "OSError"][turn % 2]
+            kind = ["ValueError", "OSError"][(turn + attempt) % 2]
             failed_attempt(
                 job,
                 attempt,
@@ -142,6 +142,21 @@ def in_order(selection):
     if walk(selection).by_end:
         jobs = jobs.order_by("-finished_at", "-pk")
     return list(jobs.values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("budget", [1, 10_000])
+def test_the_exception_is_that_of_the_last_attempt(monkeypatch, budget):
+    """As failures are folded on the dashboard."""
+    monkeypatch.setattr(walking, "BUDGET", budget)
+    kinds = ("builtins.ValueError", "builtins.OSError")
+    both = [job_that_is("FAILED"), job_that_is("FAILED")]
+    for job, order in zip(both, (kinds, kinds[::-1]), strict=True):
+        for number, kind in enumerate(order, 1):
+            failed_attempt(job, number, exception_class_path=kind)
+    for job, kind in zip(both, kinds[::-1], strict=True):
+        selection = Selection(exception=kind)
+        found = [pk for ids, _ in walking.batches(selection, 1) for pk in ids]
+        assert found == in_order(selection) == [job.pk]
 
 
 def test_the_way_depends_on_how_many_there_are(monkeypatch):

@@ -1,19 +1,14 @@
 """Blocks of ``{% job_status %}`` in a real browser, under a strict policy."""
 
-from contextlib import suppress
-
 import pytest
 from django.contrib.auth.models import User
 
 from django_bgtasks.models import Job
 from tests.admin.pages import job_that_is
-from tests.browsing import complaints, in_browser
+from tests.browsing import complaints, in_browser, until
 from tests.sample import tasks as sample
 
 pytestmark = in_browser
-
-with suppress(ModuleNotFoundError):
-    from selenium.webdriver.support.wait import WebDriverWait
 
 HEAR = """
     window.heard = [];
@@ -28,9 +23,6 @@ def show(browser, site, settings):
     for name in ("ann", "bob"):
         User.objects.create_user(name)
 
-    # The browser is that of the tests before, and so is its log.
-    browser.get_log("browser")
-
     def show(*ids, name="ann", live="poll"):
         browser.get(f"{site}/log-in/?name={name}")
         query = "&".join(f"id={one}" for one in ids)
@@ -38,8 +30,7 @@ def show(browser, site, settings):
         browser.execute_script(HEAR)
         return [Block(browser, one) for one in ids]
 
-    yield show
-    browser.delete_all_cookies()
+    return show
 
 
 class Block:
@@ -55,9 +46,7 @@ class Block:
         def shows(driver):
             return {name: self.shown[name] for name in expected} == expected
 
-        WebDriverWait(self._browser, 20).until(
-            shows, message=f"{expected}, {self.shown}"
-        )
+        until(self._browser, shows, message=f"{expected}, {self.shown}")
 
     @property
     def shown(self):
@@ -176,6 +165,6 @@ def test_a_server_that_is_away_is_asked_again(show, browser):
         };
         """
     )
+    until(browser, lambda page: page.execute_script("return window.failed"))
     Job.objects.update(progress={"done": 1, "total": 5, "message": ""})
     block.until(done="20", live=True)
-    assert browser.execute_script("return window.failed")

@@ -52,13 +52,14 @@ def configure(transactional_db):
         settings["OPTIONS"] = {**settings["OPTIONS"], **options}
 
     yield configure
+    # First, for they close connections, too, and no driver lets two do it at once.
+    for thread in threading.enumerate():
+        if thread.name.startswith("bgtasks-"):
+            thread.join(10)
     while vandals.kept:
         thing = vandals.kept.pop()
         with suppress(Exception):  # of what is closed already
             getattr(thing, "connection", thing).close()
-    for thread in threading.enumerate():
-        if thread.name.startswith("bgtasks-"):
-            thread.join(10)
     close_connections()
     settings.clear()
     settings.update(as_it_was)

@@ -7,16 +7,19 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 
 from django_bgtasks.exceptions import TimeLimitExceeded
+from django_bgtasks.models.job import new_id
 from django_bgtasks.outcomes import (
     PATH_LIMIT,
     SUMMARY_LIMIT,
     TRACEBACK_LIMIT,
     Error,
 )
+from django_bgtasks.worker.chores import Chores
 from django_bgtasks.worker.clock import Clock
 from django_bgtasks.worker.event_loop import EventLoop
 from django_bgtasks.worker.interrupt import Interruptible
 from django_bgtasks.worker.timer import Timer
+from tests.factories import make_job
 
 pytestmark = pytest.mark.once
 
@@ -63,6 +66,20 @@ def test_a_timer_that_rests_first(time):
     assert not timer.is_due()
     time.advance(10)
     assert timer.is_due()
+
+
+@pytest.mark.django_db
+def test_nothing_due_costs_one_query(time, django_assert_num_queries):
+    make_job(status="SCHEDULED", run_after=NOON + timedelta(seconds=0.25))
+    clock = Clock(lambda: NOON, time)
+    clock.sync()
+    chores = Chores(new_id(), clock, schedules=False)
+    chores.do_what_is_due(stopping=False)
+    assert chores.rest == 0.25
+    with django_assert_num_queries(1):
+        assert chores.promote() == 0
+    time.advance(0.25)
+    assert chores.promote() == 1
 
 
 def test_an_interruption_arrives_inside_and_unwinds():

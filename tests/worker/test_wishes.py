@@ -152,6 +152,27 @@ def test_a_real_worker_is_quiet_and_works_again(at_work):
     assert waits.get(timeout=30) == 1
 
 
+def test_a_real_worker_begins_quiet_if_it_is_to(at_work):
+    at_work(quiet=True)
+    assert WorkerRow.objects.get().instruction == Instruction.QUIET
+    waits = sample.add(1)
+    with pytest.raises(TimeoutError):
+        waits.get(timeout=0.3)
+    tell("")
+    assert waits.get(timeout=30) == 1
+
+
+def test_what_a_newer_version_tells_is_not_heeded(worker, until, told, time, caplog):
+    told(Instruction.QUIET)
+    told("nap")
+    sample.add(1)
+    until(lambda: statuses() == ["SUCCESSFUL"])
+    time.advance(1)
+    worker.tick()
+    assert not worker._is_done()
+    assert caplog.text.count("does not know the instruction 'nap'") == 1
+
+
 def test_nothing_begins_once_its_queue_is_paused(at_work, tmp_path):
     """But what a worker has claimed ahead: of such jobs, 50 ms of work."""
     log = tmp_path / "log"
@@ -195,4 +216,5 @@ def test_of_two_workers_one_resumes_a_queue(at_work, monkeypatch):
 
 
 def test_exit_codes_are_different():
-    assert len({0, 1, child.MAKES_ROOM, child.ENDS_FOR_GOOD}) == 4
+    codes = {0, 1, child.MAKES_ROOM, child.ENDS_FOR_GOOD, child.STAYS_QUIET}
+    assert len(codes) == 5

@@ -23,7 +23,7 @@ from django_bgtasks.models import Attempt, Job
 from django_bgtasks.models import Worker as WorkerRow
 from django_bgtasks.outcomes import Succeeded
 from django_bgtasks.store import lifecycle, queues
-from django_bgtasks.store.engines import Engine
+from django_bgtasks.store.engines import Engine, get_engine
 from django_bgtasks.store.engines.base import Want
 from django_bgtasks.worker import execution
 from django_bgtasks.worker import worker as worker_module
@@ -386,7 +386,8 @@ def test_an_unknown_task_waits_and_is_then_failed(worker, until, time, caplog):
     time.advance(3600)
     until(lambda: statuses() == ["FAILED"])
     assert "No task is registered as 'old.tasks.gone'" in Attempt.objects.get().error
-    assert "no task that this worker knows" in caplog.text
+    assert "no task that this worker knows; put back" in caplog.text
+    assert "BGTASKS['IMPORTS']" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["os.getcwd", "tests.sample.tasks.reset", "x", ""])
@@ -520,10 +521,12 @@ def test_what_outlasts_the_grace_is_interrupted_and_handed_back(drain):
     worker = Worker(WorkerOptions(threads=1))
     thread = in_thread(worker.run)
     assert sample.started.wait(10)
+    Job.objects.update(progress={"done": 40, "total": 100, "message": ""})
     worker.stop()
     thread.join(10)
     job = Job.objects.get()
     assert (job.status, job.attempt, job.worker) == ("READY", 0, None)
+    assert job.progress is None
     assert sample.calls == ["unwound"]
 
 
@@ -534,11 +537,12 @@ def test_what_ignores_even_that_is_handed_back(monkeypatch):
     worker = Worker(WorkerOptions(threads=1))
     thread = in_thread(worker.run)
     assert sample.started.wait(10)
+    Job.objects.update(progress={"done": 40, "total": 100, "message": ""})
     worker.stop()
     thread.join(10)
     assert not thread.is_alive()
     job = Job.objects.get()
-    assert (job.status, job.attempt) == ("READY", 0)
+    assert (job.status, job.attempt, job.progress) == ("READY", 0, None)
 
 
 def test_a_lost_job_is_told_and_dropped(worker, until, caplog):
@@ -787,10 +791,13 @@ def test_what_has_not_begun_is_handed_back_at_a_stop(worker, until):
     for n in range(12):
         sample.wait_at_gate(str(n))
     until(lambda: Job.objects.running().count() == 12 and len(sample.calls) == 54)
+    progress = {"done": 40, "total": 100, "message": "before a snooze"}
+    Job.objects.running().update(progress=progress)
     worker.stop()
     worker.tick()
     assert Job.objects.running().count() == 4
     assert set(Job.objects.ready().values_list("attempt", flat=True)) == {0}
+    assert [job.progress for job in Job.objects.ready()] == [progress] * 8
     sample.gate.set()
     until(lambda: Job.objects.successful().count() == 54)
 
@@ -820,6 +827,26 @@ def test_a_claim_whose_answer_was_lost_is_handed_back(worker, until):
     until(lambda: statuses() == ["SUCCESSFUL"])
     row = Job.objects.get(pk=job.pk)
     assert (row.attempt, row.run_token) == (1, 2)
+
+
+@pytest.mark.parametrize("part", ["prepare", "listener", "running_jobs"])
+def test_also_if_it_cannot_connect_at_the_first_try(worker, monkeypatch, part):
+    """Though queries may be answered again a moment later."""
+    make_job(task=sample.add.path, args=[1])
+    lifecycle.claim(worker._row.pk, Want("default", 1), timezone.now())
+    owner = lifecycle if part == "running_jobs" else type(get_engine())
+    failures, works = [], getattr(owner, part)
+
+    def fail_once(*args):
+        if failures:
+            return works(*args)
+        failures.append(args)
+        raise OperationalError("not yet")
+
+    monkeypatch.setattr(owner, part, fail_once)
+    worker._survive(OperationalError("server closed the connection"))
+    worker._loop(until=lambda: statuses() == ["SUCCESSFUL"])
+    assert failures
 
 
 @pytest.mark.parametrize("there_is_more", [False, True])

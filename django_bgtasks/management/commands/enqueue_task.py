@@ -4,16 +4,17 @@ import argparse
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_bgtasks import timing
 from django_bgtasks._framework import InvalidTask
 from django_bgtasks.management import json_text
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.management.naming import task_named
 from django_bgtasks.management.options import seconds
 
 
-class Command(BaseCommand):
+class Command(MigratedCommand):
     help = "Enqueue a job of a task, and print its id."
 
     def add_arguments(self, parser: CommandParser) -> None:

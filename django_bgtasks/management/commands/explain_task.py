@@ -4,15 +4,16 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.management.naming import job_with
 from django_bgtasks.management.options import job_id
 from django_bgtasks.store.explain import explain
 
 
-class Command(BaseCommand):
+class Command(MigratedCommand):
     help = "Say why a job is not running, or what it is at, or how it ended."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -4,15 +4,16 @@ import argparse
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_bgtasks.conf import LONGEST_AGE, get_settings
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.management.progress import Progress, interruptible
 from django_bgtasks.store import maintenance
 from django_bgtasks.store.engines import get_engine
 
 
-class Command(BaseCommand):
+class Command(MigratedCommand):
     help = (
         "Delete old finished jobs. The ages come from BGTASKS['RETENTION'] unless "
         "given here. Workers do the same by themselves."

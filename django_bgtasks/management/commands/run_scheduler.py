@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from django_bgtasks.management.logging import show_log
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.worker.process import run_scheduler
 
 
-class Command(BaseCommand):
+class Command(MigratedCommand):
     help = (
         "Enqueue periodic jobs when they are due, until stopped by SIGTERM or Ctrl-C. "
         "Workers do the same unless they were started with --no-scheduler."

@@ -5,10 +5,11 @@ import pdb
 import sys
 from typing import Any, NoReturn
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_bgtasks.exceptions import Cancel, Snooze
 from django_bgtasks.management.confirming import add_no_input, confirm
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.management.naming import job_with, task_named
 from django_bgtasks.management.options import job_id
 from django_bgtasks.models.job import Status
@@ -26,7 +27,7 @@ _TWICE = {
 }
 
 
-class Command(BaseCommand):
+class Command(MigratedCommand):
     help = (
         "Run the function of a job in this process, with the arguments of the job, and "
         "print the result or the traceback. What the function does is done; the job's "

@@ -5,16 +5,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_bgtasks.conf import get_settings
 from django_bgtasks.management.logging import show_log
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.worker import memory
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.process import run_workers
 
 
-class Command(BaseCommand):
+class Command(MigratedCommand):
     help = "Run background jobs until stopped by SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.management.options import age
 from django_bgtasks.management.tables import aligned
 from django_bgtasks.store import stats
@@ -21,7 +22,7 @@ _HEADINGS = (
 )  # fmt: skip
 
 
-class Command(BaseCommand):
+class Command(MigratedCommand):
     help = (
         "Show what ended on each queue, how fast, and how long jobs waited and ran "
         "(the median, and what 95 % of them stayed below)."

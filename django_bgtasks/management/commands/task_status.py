@@ -9,10 +9,11 @@ from datetime import datetime
 from threading import Event
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseTrouble
 
+from django_bgtasks.management.migrated import MigratedCommand
 from django_bgtasks.management.options import interval, seconds, whole_number
 from django_bgtasks.management.tables import aligned
 from django_bgtasks.store.engines import get_engine
@@ -43,7 +44,7 @@ _WORKER_HEADINGS = ("worker", "state", "queues", "jobs", "threads", "heartbeat")
 _SCHEDULE_HEADINGS = ("schedule", "state", "next run")
 
 
-class Command(BaseCommand):
+class Command(MigratedCommand):
     help = (
         "Show queues, workers and schedules as they are now; or, with --check, whether "
         "all is well."

@@ -29,6 +29,8 @@
 
   let charts = [];
   let drawnFrom = null;
+  // The step that is not over, if it is shown.
+  let running = null;
 
   const numbers = () => document.getElementById("bgtasks-chart-data")?.textContent;
   const texts = () => document.getElementById("bgtasks-chart-texts").dataset;
@@ -124,7 +126,10 @@
     });
     return {
       label: texts().time,
-      value: (_, at) => (at == null ? "" : style.format(at * 1000)),
+      value(_, at) {
+        if (at == null) return "";
+        return at === running?.begin ? running.time : style.format(at * 1000);
+      },
     };
   }
 
@@ -204,6 +209,7 @@
     charts = [];
     drawnFrom = numbers();
     const data = JSON.parse(drawnFrom);
+    running = data.running;
     drawThroughput(data);
     drawLatency(data);
     drawBacklog(data);

@@ -13,6 +13,8 @@ from uuid import UUID
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, Exists, F, When
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from django_bgtasks.models import Attempt, Job, JobQuerySet, Queue
@@ -86,8 +88,7 @@ class Listener:
 
     #: What becomes readable when somebody calls.
     fileno: int | None = None
-    #: Seconds between two questions, where there is nothing to wait on but to ask is
-    #: cheap.
+    #: Seconds until the next question, whatever there is to wait on; None: that is enough.
     interval: float | None = None
 
     def heard(self) -> frozenset[str] | None:
@@ -103,6 +104,9 @@ class Listener:
         As texts of hexadecimal digits. Does not wait.
         """
         return set()
+
+    def close(self) -> None:
+        """Listen no more. The connection is its owner's to close."""
 
 
 class Engine:
@@ -267,10 +271,9 @@ class Engine:
         Args:
             unless: the rest of the statement, about rows that cannot be written.
         """
-        said = said_columns(jobs)
-        params = [value for job in jobs for value in self.row_of(job, said)]
+        sql, params = self.insert_statement(jobs)
         with self.connection.cursor() as cursor:
-            cursor.execute(f"{self.insert_sql(len(jobs), said)} {unless}", params)
+            cursor.execute(f"{sql} {unless}", params)
 
     def insert_unless_taken(self, jobs: Sequence[Job]) -> None:
         """Write new jobs, of different unique keys, but those whose key another one has.
@@ -282,17 +285,33 @@ class Engine:
             with suppress(IntegrityError), transaction.atomic(using=self.alias):
                 self.insert([job])
 
-    def insert_sql(self, count: int, said: Sequence[str] = ()) -> str:
-        """The statement that inserts ``count`` rows.
+    def insert_statement(self, jobs: Sequence[Job]) -> tuple[str, list[Any]]:
+        """The statement that inserts ``jobs``, and its parameters."""
+        said = said_columns(jobs)
+        params: list[Any] = []
+
+        def place(value: Any) -> str:
+            # What needs no quoting is written out: to a driver, a parameter is work.
+            if value is None:
+                return "NULL"
+            if type(value) is int:
+                return str(value)
+            params.append(value)
+            return "%s"
+
+        rows = [[place(value) for value in self.row_of(job, said)] for job in jobs]
+        return self.insert_sql(rows, said), params
+
+    def insert_sql(self, rows: Iterable[Iterable[str]], said: Sequence[str]) -> str:
+        """The statement that inserts ``rows`` of SQL expressions.
 
         Args:
             said: the columns that are written besides those of every job.
         """
-        names = [*INSERTED_COLUMNS, *said]
-        row = f"({', '.join(['%s'] * len(names))})"
         table = self.quote(Job._meta.db_table)
-        columns, rows = ", ".join(names), ", ".join([row] * count)
-        return f"INSERT INTO {table} ({columns}) VALUES {rows}"  # noqa: S608 (our own table)
+        columns = ", ".join([*INSERTED_COLUMNS, *said])
+        values = ", ".join([f"({', '.join(row)})" for row in rows])
+        return f"INSERT INTO {table} ({columns}) VALUES {values}"  # noqa: S608 (our own table)
 
     def row_of(self, job: Job, said: Sequence[str] = ()) -> tuple[Any, ...]:
         """The values of the inserted columns, as this database takes them."""
@@ -367,14 +386,13 @@ class Engine:
         self, rows: JobQuerySet, limit: int, worker: UUID, now: datetime
     ) -> list[Job]:
         with self.transaction():
-            jobs = list(
-                rows.order_by("-priority", "id").select_for_update(
-                    skip_locked=self.skips_locked
-                )[:limit]
+            ready = rows.order_by("-priority", "id").select_for_update(
+                skip_locked=self.skips_locked
             )
+            claimed = list(ready.values_list(*CLAIMED_COLUMNS)[:limit])
             # Locked above, written by key: never an upgrade from a shared lock.
             Job.objects.using(self.alias).filter(
-                pk__in=sorted(job.pk for job in jobs)
+                pk__in=sorted(row[0] for row in claimed)
             ).update(
                 status=Status.RUNNING,
                 attempt=F("attempt") + 1,
@@ -384,10 +402,11 @@ class Engine:
                 started_at=now,
                 unique_key=_KEY_AFTER_START,
             )
+        jobs = claimed_jobs(self.alias, claimed, worker, now)
         for job in jobs:
+            # They were read before the update.
             job.attempt += 1
             job.run_token += 1
-            mark_claimed(job, worker, now)
         return jobs
 
     def _claimable(self, want: Want) -> JobQuerySet:
@@ -411,7 +430,7 @@ class Engine:
             ids = [job.pk for job in jobs]
             recorded = (
                 Job.objects.using(self.alias)
-                .filter(pk__in=ids, worker=worker, run_token=token)
+                .filter(held_by(worker), pk__in=ids, run_token=token)
                 .update(
                     status=Status.SUCCESSFUL,
                     finished_at=now,
@@ -448,8 +467,11 @@ class Engine:
         Not what a write just now has changed: it may be the second try of one whose
         commit was never heard of.
         """
-        rows = Job.objects.using(self.alias).successful()
-        rows = rows.filter(pk__in=[job.pk for job in jobs], last_worker=worker)
+        rows = Job.objects.using(self.alias).filter(
+            pk__in=[job.pk for job in jobs],
+            status=Status.SUCCESSFUL,
+            last_worker=worker,
+        )
         token_of = dict(rows.values_list("pk", "run_token"))
         missing = [job for job in jobs if token_of.get(job.pk) != job.run_token]
         return self._still_there(missing)
@@ -470,7 +492,7 @@ class Engine:
             The jobs that it had lost; about them nothing was written.
         """
         rows = Job.objects.using(self.alias)
-        held = rows.filter(pk__in=[job.pk for job in jobs], worker=worker)
+        held = rows.filter(held_by(worker), pk__in=[job.pk for job in jobs])
         token_of = dict(held.select_for_update().values_list("pk", "run_token"))
         mine = [job.pk for job in jobs if token_of.get(job.pk) == job.run_token]
         delete_jobs(rows, mine)
@@ -513,23 +535,40 @@ def running(job: Job, worker: UUID | None, alias: str) -> Any:
     row here, and so changes nothing.
     """
     return Job.objects.using(alias).filter(
-        pk=job.pk, worker=worker, run_token=job.run_token
+        held_by(worker), pk=job.pk, run_token=job.run_token
     )
 
 
-def claimed_job(alias: str, row: Sequence[Any]) -> Job:
-    """A job from its claimed columns."""
-    columns = dict(zip(CLAIMED_COLUMNS, row, strict=True))
-    # None of a job that has yet to run; its last progress may be asked for.
-    columns["result"] = columns["finished_at"] = None
-    return Job.from_columns(alias, columns)
+def held_by(worker: UUID | None) -> Exact:
+    """That jobs are ``worker``'s, asked of rows that are found by their keys.
+
+    In a form that no index answers. Statistics of an idle moment say that nothing is
+    running, and PostgreSQL would find the rows by their worker: among everything that
+    it has run since the oldest snapshot was taken.
+    """
+    return Exact(Coalesce("worker", "worker"), worker)
 
 
-def mark_claimed(job: Job, worker: UUID, now: datetime) -> None:
-    """Let the object say what the claim wrote into its row."""
-    job.status = Status.RUNNING
-    job.worker = job.last_worker = worker
-    job.started_at = now
+#: What is known of a job that was claimed just now.
+_KNOWN_COLUMNS = (
+    *CLAIMED_COLUMNS,
+    "status", "worker", "last_worker", "started_at", "result", "finished_at",
+)  # fmt: skip
+
+
+def claimed_jobs(
+    alias: str, rows: Iterable[Sequence[Any]], worker: UUID, now: datetime
+) -> list[Job]:
+    """Jobs from their claimed columns and what the claim has written besides.
+
+    As few steps for each as can be, for there are many.
+    """
+    # A job that has yet to run has no result and no end.
+    written = (Status.RUNNING, worker, worker, now, None, None)
+    return [
+        Job.from_columns(alias, zip(_KNOWN_COLUMNS, (*row, *written), strict=True))
+        for row in rows
+    ]
 
 
 def _alike(successes: Iterable[Success]) -> list[tuple[int, Any, list[Job]]]:

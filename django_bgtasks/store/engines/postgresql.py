@@ -23,18 +23,20 @@ from django_bgtasks.store.engines.base import (
     Listener,
     Success,
     Want,
-    claimed_job,
-    mark_claimed,
+    claimed_jobs,
     said_columns,
 )
 
 # One map of results and ANY(): joining unnest(), the planner may choose to read the
-# whole batch again for every row of it.
+# whole batch again for every row of it. BETWEEN bounds what is read of the index of
+# running jobs, which the planner likes best: under an old snapshot, dead entries of all
+# that the worker has run since lie in it.
 _FINISH = """
     UPDATE {job}
     SET status = 'SUCCESSFUL', finished_at = %(now)s, worker = NULL, result = {result},
         unique_key = {key_after_success}
-    WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s AND run_token = %(token)s
+    WHERE worker = %(worker)s AND id BETWEEN %(first)s AND %(last)s
+        AND id = ANY(%(ids)s::uuid[]) AND run_token = %(token)s
     RETURNING 1
 """
 
@@ -260,11 +262,11 @@ class PostgreSQLEngine(Engine):
             super().insert(jobs, call)
 
     def _insert_and_call(self, job: Job, queue: str) -> None:
-        sql = self.insert_sql(1, job.said_columns)
+        sql, params = self.insert_statement([job])
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"WITH new AS ({sql}) SELECT pg_notify('{_CHANNEL}', %s)",
-                [*self.row_of(job, job.said_columns), queue],
+                [*params, queue],
             )
 
     def insert_unless_taken(self, jobs: Sequence[Job]) -> None:
@@ -274,7 +276,10 @@ class PostgreSQLEngine(Engine):
         table = self.quote(Job._meta.db_table)
         said = said_columns(jobs)
         columns = ", ".join([*INSERTED_COLUMNS, *said])
+        # Both are what Django does for execute(): it does not know copy().
+        self.connection.validate_no_broken_transaction()
         with (
+            self.connection.wrap_database_errors,
             self.connection.cursor() as cursor,
             cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
         ):
@@ -283,8 +288,7 @@ class PostgreSQLEngine(Engine):
 
     def claim(self, want: Want, worker: UUID, now: datetime) -> list[Job]:
         params = {"worker": worker, "now": now, **_claim_params(want)}
-        rows = self._execute(_CLAIM_ONLY, params)
-        return [self._claimed(row, worker, now) for row in rows]
+        return self._claimed(self._execute(_CLAIM_ONLY, params), worker, now)
 
     def finish_successful(
         self, successes: Sequence[Success], worker: UUID, now: datetime
@@ -320,7 +324,7 @@ class PostgreSQLEngine(Engine):
             lost += self.not_recorded([job for job, _ in most], worker)
         if rows[0][1] is None:
             return lost, []
-        return lost, [self._claimed(row[1:], worker, now) for row in rows]
+        return lost, self._claimed([row[1:] for row in rows], worker, now)
 
     def _execute(self, statement: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
         sql = statement.format(
@@ -336,14 +340,16 @@ class PostgreSQLEngine(Engine):
             cursor.execute(sql, params)
             return list(cursor.fetchall())
 
-    def _claimed(self, row: tuple[Any, ...], worker: UUID, now: datetime) -> Job:
-        job = claimed_job(self.alias, row)
-        # JSON comes as text here.
-        job.args = _loads(job.args)
-        job.kwargs = _loads(job.kwargs)
-        job.metadata = job.metadata and json.loads(job.metadata)
-        mark_claimed(job, worker, now)
-        return job
+    def _claimed(
+        self, rows: Sequence[tuple[Any, ...]], worker: UUID, now: datetime
+    ) -> list[Job]:
+        jobs = claimed_jobs(self.alias, rows, worker, now)
+        for job in jobs:
+            # JSON comes as text here.
+            job.args = _loads(job.args)
+            job.kwargs = _loads(job.kwargs)
+            job.metadata = job.metadata and json.loads(job.metadata)
+        return jobs
 
 
 def _claim_params(want: Want) -> dict[str, Any]:
@@ -366,11 +372,14 @@ def _by_token(successes: Sequence[Success]) -> list[tuple[int, list[Success]]]:
 
 def _finish_params(token: int, successes: Sequence[Success]) -> dict[str, Any]:
     # A missing key reads as NULL, which is how None is stored.
-    results = {str(job.pk): value for job, value in successes if value is not None}
+    results = {str(job.id): value for job, value in successes if value is not None}
+    ids = [job.id.hex for job, _ in successes]
     return {
         "token": token,
         # As text: an array of UUIDs would be put together one by one in Python.
-        "ids": "{" + ",".join([job.pk.hex for job, _ in successes]) + "}",
+        "ids": "{" + ",".join(ids) + "}",
+        "first": min(ids),
+        "last": max(ids),
         "results": json.dumps(results) if results else None,
     }
 

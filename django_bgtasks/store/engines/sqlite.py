@@ -22,10 +22,10 @@ from django_bgtasks.store.engines.base import (
     Listener,
     Success,
     Want,
-    claimed_job,
-    mark_claimed,
+    claimed_jobs,
     said_columns,
 )
+from django_bgtasks.store.engines.file_watch import CannotWatch, FileWatch
 
 # Both directions in one piece of JSON: for every row that is fetched or bound by
 # itself, Python's sqlite3 lets go of the GIL, and waits to get it back from the
@@ -41,7 +41,7 @@ _FINISH = """
 """
 
 _SELECT = """
-    SELECT json_group_array(json_array({columns})) FROM (
+    SELECT json_group_array(json_array({columns})), json_group_array(id) FROM (
         SELECT * FROM {job} WHERE status = 'READY' AND queue = %s
         ORDER BY priority DESC, id LIMIT %s)
     WHERE NOT EXISTS (SELECT 1 FROM {queue} WHERE name = %s AND paused_at IS NOT NULL)
@@ -57,31 +57,79 @@ _CLAIM = """
 
 _PRIORITY = CLAIMED_COLUMNS.index("priority")
 _ENQUEUED_AT = CLAIMED_COLUMNS.index("enqueued_at")
-_COLUMNS = ", ".join(
-    f"json({name})" if name in ("args", "kwargs", "metadata") else name
-    for name in CLAIMED_COLUMNS
-)
+#: Most jobs have none of these.
+_RARE_MOMENTS = [
+    CLAIMED_COLUMNS.index(name)
+    for name in ("run_after", "unknown_since", "scheduled_for", "expires_at")
+]
+#: How each column is read: before the update that claims, as it will be after it.
+_READ = {
+    "args": "json(args)",
+    "kwargs": "json(kwargs)",
+    "metadata": "json(metadata)",
+    "attempt": "attempt + 1",
+    "run_token": "run_token + 1",
+}
+_COLUMNS = ", ".join(_READ.get(name, name) for name in CLAIMED_COLUMNS)
+
+
+#: Seconds between two looks at whether the file has changed: just after somebody has
+#: written, and at the most. A look takes microseconds; what costs is to wake up for it,
+#: and where the kernel tells of writes, that is seldom needed.
+SHORTEST_LOOK = 0.001
+LONGEST_LOOK = 0.005
+LONGEST_LOOK_IF_TOLD = 0.05
 
 
 class FileListener(Listener):
-    """Notices that another connection has written to the file, whatever it wrote."""
+    """Notices that another connection has written to the file, whatever it wrote.
 
-    # To ask takes two microseconds. What costs is to wake up for it.
-    interval = 0.003
+    Args:
+        wrapper: Django's connection.
+    """
+
+    interval: float
 
     def __init__(self, wrapper: Any) -> None:
         self._wrapper = wrapper
-        self._version = self._read_version()
+        self._version = self._pragma("data_version")
+        self._watch = self._watch_log()
+        self._longest = LONGEST_LOOK
+        if self._watch is not None:
+            self._longest = LONGEST_LOOK_IF_TOLD
+            self.fileno = self._watch.fileno
+        self.interval = self._longest
 
     def heard(self) -> frozenset[str] | None:
-        before, self._version = self._version, self._read_version()
-        return None if self._version == before else frozenset([""])
+        is_written = self._watch is not None and self._watch.has_news()
+        before, self._version = self._version, self._pragma("data_version")
+        is_changed = self._version != before
+        if is_written or is_changed:
+            # What is written can be seen when it has reached the disk, of which nobody
+            # tells.
+            self.interval = SHORTEST_LOOK
+        else:
+            self.interval = min(2 * self.interval, self._longest)
+        return frozenset([""]) if is_changed else None
 
-    def _read_version(self) -> int:
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _watch_log(self) -> FileWatch | None:
+        """A watch over the log, if there is one: who commits has written to it."""
+        path = self._pragma("database_list", column=2)
+        try:
+            return FileWatch(f"{path}-wal")
+        except CannotWatch:
+            return None
+
+    def _pragma(self, name: str, column: int = 0) -> Any:
         # Past Django's cursor, which takes ten times as long.
         with self._wrapper.wrap_database_errors:
-            cursor = self._wrapper.connection.execute("PRAGMA data_version")
-            return int(cursor.fetchone()[0])
+            cursor = self._wrapper.connection.execute(f"PRAGMA {name}")
+            return cursor.fetchone()[column]
 
 
 class SQLiteEngine(Engine):
@@ -133,15 +181,21 @@ class SQLiteEngine(Engine):
 
     def claim(self, want: Want, worker: UUID, now: datetime) -> list[Job]:
         with self.transaction():
-            rows = self._select_ready(want)
-            self._execute(
-                _CLAIM,
-                worker.hex,
-                worker.hex,
-                self._as_text(now),
-                json.dumps([row[0] for row in rows]),
-            )
-        return [self._claimed(row, worker, now) for row in rows]
+            rows = self._claim_rows(want, worker, now)
+        return self._claimed(rows, worker, now)
+
+    def finish_and_claim(
+        self,
+        successes: Sequence[Success],
+        want: Want,
+        worker: UUID,
+        now: datetime,
+    ) -> tuple[list[Job], list[Job]]:
+        with self.transaction():
+            lost = self.finish_successful(successes, worker, now)
+            rows = self._claim_rows(want, worker, now)
+        # After the commit, for others wait for it to write.
+        return lost, self._claimed(rows, worker, now)
 
     def insert(self, jobs: Sequence[Job], call: str | None = None) -> None:
         if len(jobs) == 1:
@@ -155,9 +209,10 @@ class SQLiteEngine(Engine):
     def _insert_one_by_one(self, jobs: Sequence[Job], unless: str = "") -> None:
         # As fast as one statement here, and the number of its parameters is limited.
         said = said_columns(jobs)
-        sql = f"{self.insert_sql(1, said)} {unless}"
+        rows = [self.row_of(job, said) for job in jobs]
+        sql = f"{self.insert_sql([['%s'] * len(rows[0])], said)} {unless}"
         with self.connection.cursor() as cursor:
-            cursor.executemany(sql, [self.row_of(job, said) for job in jobs])
+            cursor.executemany(sql, rows)
 
     def finish_successful(
         self, successes: Sequence[Success], worker: UUID, now: datetime
@@ -165,7 +220,7 @@ class SQLiteEngine(Engine):
         if not self._can_update_from:
             return super().finish_successful(successes, worker, now)
         done = {
-            job.pk.hex: (job.run_token, None if value is None else json.dumps(value))
+            job.id.hex: (job.run_token, None if value is None else json.dumps(value))
             for job, value in successes
         }
         recorded = self._execute(
@@ -180,28 +235,25 @@ class SQLiteEngine(Engine):
         # They came with SQLite 3.33 and 3.35; Django tells only of the latter.
         return bool(self.connection.features.can_return_columns_from_insert)
 
-    def _select_ready(self, want: Want) -> list[list[Any]]:
+    def _claim_rows(self, want: Want, worker: UUID, now: datetime) -> str:
+        """Claim jobs; their claimed columns as JSON."""
         # Whatever it is wanted after: here are no dead index entries.
         cursor = self._execute(_SELECT, want.queue, want.limit, want.queue)
-        rows: list[list[Any]] = json.loads(cursor.fetchone()[0])
+        rows, ids = cursor.fetchone()
+        self._execute(_CLAIM, worker.hex, worker.hex, self._as_text(now), ids)
+        return str(rows)
+
+    def _claimed(self, claimed: str, worker: UUID, now: datetime) -> list[Job]:
+        rows: list[list[Any]] = json.loads(claimed)
         # No promise is made of the order within an aggregate.
         rows.sort(key=lambda row: (-row[_PRIORITY], row[0]))
-        return rows
-
-    def _claimed(self, row: list[Any], worker: UUID, now: datetime) -> Job:
-        job = claimed_job(self.alias, row)
-        job.id = UUID(row[0])
-        job.enqueued_at = self._as_datetime(row[_ENQUEUED_AT])
-        # Most jobs have none of these.
-        job.run_after = job.run_after and self._as_datetime(job.run_after)
-        job.unknown_since = job.unknown_since and self._as_datetime(job.unknown_since)
-        job.scheduled_for = job.scheduled_for and self._as_datetime(job.scheduled_for)
-        job.expires_at = job.expires_at and self._as_datetime(job.expires_at)
-        # They were read before the update.
-        job.attempt += 1
-        job.run_token += 1
-        mark_claimed(job, worker, now)
-        return job
+        for row in rows:
+            row[0] = UUID(row[0])
+            row[_ENQUEUED_AT] = self._as_datetime(row[_ENQUEUED_AT])
+            for column in _RARE_MOMENTS:
+                if row[column] is not None:
+                    row[column] = self._as_datetime(row[column])
+        return claimed_jobs(self.alias, rows, worker, now)
 
     def _as_text(self, moment: datetime) -> str:
         return str(self.connection.ops.adapt_datetimefield_value(moment))
