@@ -8,6 +8,8 @@
   "use strict";
 
   const LONGEST_PAUSE = 60;
+  // Each part as the server wrote it: whoever unfolds something changes it, too.
+  const written = new WeakMap();
   let failures = 0;
   let timer = null;
 
@@ -61,9 +63,10 @@
       delete part.dataset.bgtasksLive;
       return false;
     }
-    if (part.outerHTML === fresh.outerHTML || isInUse(part)) return false;
+    if (written.get(part) === fresh.outerHTML || isInUse(part)) return false;
     const state = remember(part);
     const adopted = document.importNode(fresh, true);
+    written.set(adopted, fresh.outerHTML);
     part.replaceWith(adopted);
     restore(adopted, state);
     return true;
@@ -97,7 +100,12 @@
     if (!document.hidden && liveParts().length) timer = setTimeout(refresh, seconds * 1000);
   }
 
+  function begin() {
+    for (const part of liveParts()) written.set(part, part.outerHTML);
+    wait();
+  }
+
   document.addEventListener("visibilitychange", () => wait(0));
-  document.addEventListener("DOMContentLoaded", () => wait());
-  if (document.readyState !== "loading") wait();
+  document.addEventListener("DOMContentLoaded", begin);
+  if (document.readyState !== "loading") begin();
 })();
