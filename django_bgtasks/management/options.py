@@ -55,6 +55,14 @@ def whole_number(value: str) -> int:
     return int(value)
 
 
+def at_least_one(value: str) -> int:
+    """A number from 1 on."""
+    number = whole_number(value)
+    if number == 0:
+        raise argparse.ArgumentTypeError("0 is too few")
+    return number
+
+
 def job_id(value: str) -> UUID:
     """The id of a job."""
     try:

@@ -95,7 +95,14 @@ def test_with_debug_it_reloads_unless_it_ends_by_itself(started, arguments, relo
 @pytest.mark.once
 @pytest.mark.parametrize(
     "argument",
-    ["--threads=0", "--threads=x", "--max-jobs=-1", "--queues=,", "--processes=x"],
+    [
+        "--threads=0",
+        "--threads=x",
+        f"--threads={10**22}",
+        "--max-jobs=-1",
+        "--queues=,",
+        "--processes=x",
+    ],
 )
 def test_nonsense_is_refused(started, argument):
     with pytest.raises(CommandError):

@@ -184,6 +184,30 @@ def test_trouble_with_the_database_is_told_once_and_survived(
     assert Job.objects.count() == 1
 
 
+def test_it_goes_on_with_a_connection_that_is_set_up(scheduler, time, monkeypatch):
+    done, tick, prepare = [], scheduler.tick, get_engine().prepare
+
+    def break_at_first():
+        done.append("tick")
+        if len(done) == 1:
+            raise OperationalError("server closed the connection")
+        scheduler.stop()
+        tick()
+
+    def fail_at_first():
+        done.append("prepare")
+        if done.count("prepare") == 1:
+            raise OperationalError("connection refused")
+        prepare()
+
+    monkeypatch.setattr(scheduler, "tick", break_at_first)
+    monkeypatch.setattr(type(get_engine()), "prepare", lambda _: fail_at_first())
+    monkeypatch.setattr(scheduler._trouble, "_wait", time.advance)
+    monkeypatch.setattr(scheduler, "start", lambda: None)
+    scheduler.run()
+    assert done == ["tick", "prepare", "prepare", "tick"]
+
+
 def test_a_worker_does_it_beside_its_work(clock, time):
     worker = Worker(WorkerOptions(threads=1, schedules=True), clock)
     with override_settings(BGTASKS={"PERIODIC": PERIODIC}), worker._ears:

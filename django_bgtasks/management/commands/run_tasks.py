@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from django_bgtasks.conf import get_settings
 from django_bgtasks.management.logging import show_log
 from django_bgtasks.management.migrated import MigratedCommand
+from django_bgtasks.management.options import at_least_one, whole_number
 from django_bgtasks.worker import memory
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.process import run_workers
@@ -26,14 +27,14 @@ class Command(MigratedCommand):
         )
         parser.add_argument(
             "--threads",
-            type=_positive,
+            type=at_least_one,
             default=None,
             help="Jobs that a process runs at the same time. Default: "
             "BGTASKS['THREADS'], or 4.",
         )
         parser.add_argument(
             "--processes",
-            type=_count,
+            type=whole_number,
             default=None,
             help="Processes to run them in, watched over by this one; 0: this one "
             "itself, with nobody to watch over it. Default: BGTASKS['PROCESSES'], or "
@@ -46,14 +47,14 @@ class Command(MigratedCommand):
         )
         parser.add_argument(
             "--max-jobs",
-            type=_positive,
+            type=at_least_one,
             default=None,
             help="Replace a worker process after this many jobs; without a supervisor, "
             "end.",
         )
         parser.add_argument(
             "--max-memory",
-            type=_positive,
+            type=at_least_one,
             default=None,
             metavar="MB",
             help="Replace a worker process that takes more memory than this, as soon "
@@ -108,18 +109,6 @@ def _names(value: str | Iterable[str]) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError("give at least one queue name")
     return names
-
-
-def _positive(value: str) -> int:
-    if not value.isdecimal() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is no whole number above 0")
-    return int(value)
-
-
-def _count(value: str) -> int:
-    if not value.isdecimal():
-        raise argparse.ArgumentTypeError(f"{value!r} is no whole number")
-    return int(value)
 
 
 def _bytes(megabytes: int | None) -> int | None:
