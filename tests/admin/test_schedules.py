@@ -717,12 +717,13 @@ def test_preview(admin_client):
         admin_client,
         cron="30 2 * * *",
         timezone="Europe/Berlin",
-        start_0="2027-03-27",
+        start_0="2089-03-26",
         start_1="12:00",
     )
+    # On the first of these days, clocks go forward from 2:00 to 3:00.
     assert [run["datetime"] for run in answer["runs"]][:2] == [
-        "2027-03-28T03:00:00+02:00",
-        "2027-03-29T02:30:00+02:00",
+        "2089-03-27T03:00:00+02:00",
+        "2089-03-28T02:30:00+02:00",
     ]
     assert answer["runs"][0]["notes"] == [
         "moved, for on this day there is no such time"

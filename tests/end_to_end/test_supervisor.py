@@ -63,6 +63,7 @@ def test_a_signal_stops_them_all(start, tmp_path, number):
     assert not any(is_alive(pid) for pid in children)
 
 
+@pytest.mark.once
 def test_a_signal_right_at_the_start_is_not_lost(start):
     for _ in range(3):
         supervisor = start("run_tasks", "--processes=8", "--no-reload")
@@ -130,6 +131,7 @@ def replaced(supervisor, instruction):
     return lambda: bool(pids() - {victim})
 
 
+@pytest.mark.once
 def test_a_quiet_worker_that_dies_is_replaced_by_a_quiet_one(start):
     supervisor = start("run_tasks", "--processes=1", "--no-reload")
     for _ in range(2):
@@ -159,6 +161,7 @@ def test_so_is_a_quiet_one_that_was_taken_for_dead(start):
     assert Worker.objects.get().instruction == Instruction.QUIET
 
 
+@pytest.mark.once
 def test_a_worker_that_dies_while_it_drains_is_not_replaced(start):
     supervisor = start("run_tasks", "--processes=1", "--no-reload")
     replaced(supervisor, Instruction.DRAIN)
@@ -167,6 +170,7 @@ def test_a_worker_that_dies_while_it_drains_is_not_replaced(start):
     assert not Worker.objects.exists()
 
 
+@pytest.mark.once
 def test_each_worker_says_how_much_memory_it_takes(start):
     start(*TWO)
     eventually(lambda: Worker.objects.filter(memory__gt=1_000_000).count() == 2)
@@ -183,7 +187,10 @@ def test_without_their_parent_they_stop(start):
     assert not Worker.objects.exists()
 
 
-@pytest.mark.parametrize("limit", ["--max-jobs=7", "--max-memory=1"])
+@pytest.mark.parametrize(
+    "limit",
+    ["--max-jobs=7", pytest.param("--max-memory=1", marks=pytest.mark.once)],
+)
 def test_a_worker_makes_room_for_another(start, tmp_path, limit):
     log = tmp_path / "log"
     make_jobs(20, lambda n: [str(log), str(n)], task=sample.leave_a_line.path)

@@ -68,7 +68,8 @@ WAYS = [
 @pytest.fixture
 def jobs():
     """Of all kinds, over some days, in pairs that ended in the same moment."""
-    first = timezone.now().replace(year=2025, month=6, day=1)
+    # At an hour at which all zones of the tests have this day.
+    first = timezone.now().replace(year=2025, month=6, day=1, hour=8)
     for number in range(36):
         status, turn = Job.Status.values[number % 6], number // 6
         at = first + timedelta(hours=2 * number)
