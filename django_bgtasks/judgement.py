@@ -105,34 +105,44 @@ class Judgement:
         return while_handling(stand_in, lambda: self._judge(error))
 
     def _judge(self, error: BaseException) -> Outcome:
-        self._outcome = outcome = self._outcome_of(self._reason_behind(error))
+        self._outcome = outcome = self._outcome_of(*self._reason_behind(error))
         if isinstance(outcome, Cancelled) or (
             isinstance(outcome, (Failed, TimedOut, Lost)) and outcome.retry_in is None
         ):
             self._announce(TaskResultStatus.FAILED, error=outcome.error)
         return self._end(outcome)
 
-    def _reason_behind(self, error: BaseException) -> BaseException:
-        """What ``error`` comes from."""
-        return error
+    def _reason_behind(
+        self, error: BaseException
+    ) -> tuple[BaseException, BaseException]:
+        """What ``error`` comes from, and which of the two tells where it happened."""
+        return error, error
 
-    def _outcome_of(self, error: BaseException) -> Outcome:
+    def _outcome_of(self, error: BaseException, raised: BaseException) -> Outcome:
+        """What is to become of the job.
+
+        Args:
+            error: why the run has ended.
+            raised: what its traceback is to be that of.
+        """
         match error:
             case Snooze(delay=delay):
                 return Snoozed(delay)
             case WorkerStopping():
                 return Released(has_begun=True)
             case Cancel() | CancelRequested():
-                return Cancelled(self._described(error))
+                return Cancelled(self._described(error, raised))
             case TimeLimitExceeded():
-                return TimedOut(self._described(error), self._retry_in(error))
+                return TimedOut(self._described(error, raised), self._retry_in(error))
             case WorkerLost():
-                return Lost(self._described(error), self._retry_in(error))
+                return Lost(self._described(error, raised), self._retry_in(error))
             case _:
-                return Failed(self._described(error), self._retry_in(error))
+                return Failed(self._described(error, raised), self._retry_in(error))
 
-    def _described(self, error: BaseException) -> Error:
-        return Error.from_exception(error, self._secrets)
+    def _described(
+        self, error: BaseException, raised: BaseException | None = None
+    ) -> Error:
+        return Error.from_exception(error, self._secrets, raised)
 
     def _retry_in(self, error: BaseException) -> timedelta | None:
         # What is no JSON now will be none the next time; and if it is the return

@@ -27,16 +27,22 @@ class Error:
 
     @classmethod
     def from_exception(
-        cls, error: BaseException, secrets: Secrets | None = None
+        cls,
+        error: BaseException,
+        secrets: Secrets | None = None,
+        raised: BaseException | None = None,
     ) -> Error:
         """``error`` with its traceback, bounded and storable on every database.
 
         Args:
-            error: what was raised.
+            error: what happened.
             secrets: what the texts must not contain.
+            raised: what it ended in, whose traceback tells of both; None: ``error``.
         """
         message = formatted(traceback.format_exception_only, error)
-        trace = formatted(traceback.format_exception, error)
+        trace = formatted(
+            traceback.format_exception, error if raised is None else raised
+        )
         if secrets is not None:
             # Before anything is cut or joined: half of one would not be found.
             message, trace = secrets.mask(message), secrets.mask(trace)

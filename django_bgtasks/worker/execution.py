@@ -311,32 +311,36 @@ class Execution(Judgement):
         self.duration = self._clock.monotonic() - self._began
         return super()._end(outcome)
 
-    def _reason_behind(self, error: BaseException) -> BaseException:
+    def _reason_behind(
+        self, error: BaseException
+    ) -> tuple[BaseException, BaseException]:
         """The interruption, if that is what ``error`` comes from; else ``error``.
 
         An exception that arrives within a query leaves the connection in the middle
-        of something, and what then fails to roll back hides it. Async bodies are
-        interrupted by cancelling them.
+        of something, and what then fails to roll back hides it; so does a lock that
+        was about to be taken. What hides it has come further, through the task's own
+        lines. Async bodies are interrupted by cancelling them.
         """
         if self._reason is None:
-            return error
+            return error, error
         if isinstance(error, asyncio.CancelledError):
-            return self._reason().with_traceback(error.__traceback__)
+            reason = self._reason().with_traceback(error.__traceback__)
+            return reason, reason
         links: BaseException | None = error
         while links is not None:
             if isinstance(links, self._reason):
-                return links
+                return links, error
             links = links.__context__
-        return error
+        return error, error
 
-    def _outcome_of(self, error: BaseException) -> Outcome:
+    def _outcome_of(self, error: BaseException, raised: BaseException) -> Outcome:
         match error:
             case NotBegun():
                 return Snoozed(TROUBLE_DELAY)
             case JobLost():
                 return Released()
             case _:
-                return super()._outcome_of(error)
+                return super()._outcome_of(error, raised)
 
     def _outcome_of_unknown(self) -> Outcome:
         grace = get_settings().unknown_task_grace

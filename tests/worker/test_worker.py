@@ -288,7 +288,14 @@ def test_an_interruption_that_a_rollback_hides_is_still_one(worker, until, time)
     until(sample.started.is_set)
     time.advance(5)
     until(lambda: statuses() == ["FAILED"])
-    assert Attempt.objects.get().ending == "TIMED_OUT"
+    attempt = Attempt.objects.get()
+    assert attempt.ending == "TIMED_OUT"
+    assert attempt.exception_class_path.endswith(".TimeLimitExceeded")
+    assert attempt.error.endswith("longer than its time limit.")
+    # Who reads it wants to see both, and the task's own lines.
+    assert "TimeLimitExceeded" in attempt.traceback
+    assert attempt.traceback.endswith("ValueError: cannot roll back\n")
+    assert "in hide_the_interruption" in attempt.traceback
 
 
 def test_a_row_whose_backend_is_gone_still_runs(drain):
