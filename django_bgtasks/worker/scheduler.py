@@ -35,7 +35,7 @@ class Scheduler:
         self._sync_clock = Timer(CLOCK_INTERVAL, self._clock.monotonic)
         self._bell = Bell()
         self._trouble = Trouble(self._bell.wait)
-        self._stopping = self._is_cut_off = False
+        self._stopping = False
 
     def run(self) -> None:
         """Work until told to stop.
@@ -103,20 +103,11 @@ class Scheduler:
         logger.info("The scheduler has started; next run: %s", schedules.next_due())
         while not self._stopping:
             try:
-                self._reconnect()
+                self._trouble.reconnect(get_engine().prepare)
                 self.tick()
             except (DatabaseError, InterfaceError) as error:
-                self._is_cut_off |= self._trouble.meet(error)
+                self._trouble.meet(error)
             else:
                 self._trouble.is_over()
                 self.wait()
         logger.info("The scheduler has stopped")
-
-    def _reconnect(self) -> None:
-        """In the place of a connection that was given up.
-
-        The next query would connect all the same, but to a session that is not set up.
-        """
-        if self._is_cut_off:
-            get_engine().prepare()
-            self._is_cut_off = False

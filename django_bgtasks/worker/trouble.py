@@ -25,6 +25,8 @@ class Trouble:
         self._wait = wait
         self._failures = 0
         self._is_told = False
+        #: Whether the connection was given up, and there is no other one yet.
+        self._is_cut_off = False
 
     def meet(self, error: Exception) -> bool:
         """Wait before another try, longer each time.
@@ -46,15 +48,27 @@ class Trouble:
             self._is_told = True
             logger.error("The database is in trouble; trying on: %s", error)
         engine.connection.close()
+        self._is_cut_off = True
         streams.plug_gaps()
         # Soon enough to be heard of before others may think that this one is lost.
         longest = min(LONGEST_BACKOFF, heartbeat_interval() / 2)
         self._wait(min(0.1 * 2 ** min(self._failures, 10), longest))
         return True
 
+    def reconnect(self, connect: Callable[[], object]) -> None:
+        """Call ``connect`` in the place of a connection that was given up.
+
+        Until all of that has been done: the next query would connect all the same, but
+        to a session that is not set up.
+        """
+        if self._is_cut_off:
+            connect()
+            self._is_cut_off = False
+
     def is_over(self) -> None:
-        """The database has answered."""
+        """The database has answered, on a connection that is set up."""
         self._failures = 0
+        self._is_cut_off = False
         if self._is_told:
             self._is_told = False
             logger.info("The database answers again")

@@ -112,8 +112,6 @@ class Worker:
         self._instruction = self._told
         self._idle = False
         self._stopping = False
-        #: Whether its connection was given up, and there is no other one yet.
-        self._is_cut_off = False
         self._trouble = Trouble(self._ears.wait)
 
     def run(self) -> None:
@@ -160,6 +158,7 @@ class Worker:
                     raise
                 self._trouble.meet(error)
             else:
+                self._trouble.is_over()
                 return True
         return False
 
@@ -197,7 +196,7 @@ class Worker:
         self._board.beat(self._monotonic())
         self._interrupt_overdue()
         self._collect()
-        self._reconnect()
+        self._trouble.reconnect(self._connect_again)
         # Before anything that relies on being alive.
         if not self._chores.beat():
             self._leave_jobs_to_others()
@@ -300,18 +299,11 @@ class Worker:
         """
         if self._trouble.meet(error):
             self._chores.trust_nobody_is_lost()
-            self._is_cut_off = True
 
-    def _reconnect(self) -> None:
-        """In the place of a connection that was given up.
-
-        Until all of it has been done: the next query would connect all the same, but
-        to listen to nothing, and what had been claimed would stay so.
-        """
-        if self._is_cut_off:
-            self._connect()
-            self._release_strays()
-            self._is_cut_off = False
+    def _connect_again(self) -> None:
+        # Else it would listen to nothing, and what had been claimed would stay so.
+        self._connect()
+        self._release_strays()
 
     def _connect(self) -> None:
         engine = get_engine()

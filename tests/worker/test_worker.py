@@ -27,6 +27,7 @@ from django_bgtasks.store.engines import Engine, get_engine
 from django_bgtasks.store.engines.base import Want
 from django_bgtasks.worker import execution
 from django_bgtasks.worker import worker as worker_module
+from django_bgtasks.worker.board import Board, board_size
 from django_bgtasks.worker.options import WorkerOptions
 from django_bgtasks.worker.worker import Worker
 from tests.factories import in_thread, make_finished, make_job, make_jobs
@@ -854,6 +855,24 @@ def test_also_if_it_cannot_connect_at_the_first_try(worker, monkeypatch, part):
     worker._survive(OperationalError("server closed the connection"))
     worker._loop(until=lambda: statuses() == ["SUCCESSFUL"])
     assert failures
+
+
+def test_who_starts_in_trouble_connects_once(monkeypatch, time):
+    calls, prepare = [], get_engine().prepare
+
+    def fail_once(engine):
+        calls.append("prepare")
+        if len(calls) == 1:
+            raise OperationalError("not yet")
+        prepare()
+
+    monkeypatch.setattr(type(get_engine()), "prepare", fail_once)
+    worker = Worker(
+        WorkerOptions(threads=1, drain=True), board=Board(bytearray(board_size(1)))
+    )
+    monkeypatch.setattr(worker._trouble, "_wait", time.advance)
+    worker.run()
+    assert calls == ["prepare"] * 2
 
 
 @pytest.mark.parametrize("there_is_more", [False, True])
